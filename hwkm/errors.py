@@ -1,0 +1,252 @@
+"""The one exception tree of hwkm.
+
+Every error has a stable ``code`` that travels over the wire and is documented in
+``docs/errors.md``. Messages say what happened and what to do about it, and never contain a
+secret. Nothing is ever parsed out of a message: facts that a caller needs are attributes.
+
+An expected outcome inside the trusted core (a wrong PIN) is a *value* there
+(:mod:`hwkm.thm.outcome`); it becomes one of these exceptions only at the client's edge.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HwkmError(Exception):
+    """Base of every error that hwkm raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+
+
+# --- input -----------------------------------------------------------------------------------
+
+
+class FormatError(HwkmError):
+    """Bytes or values from outside are not what the format demands. Nothing was changed."""
+
+    code = "bad_format"
+
+
+class InvalidKeyError(HwkmError, ValueError):
+    """A key given by the caller is not a valid P-256 key, or no key and no secret were given."""
+
+    code = "invalid_key"
+
+
+class DecryptionError(HwkmError):
+    """A ciphertext did not open. Deliberately one error for every reason."""
+
+    code = "decryption_failed"
+
+
+class ConfigError(HwkmError):
+    """The configuration is wrong; the message names the file and the line."""
+
+    code = "bad_config"
+
+
+# --- token -----------------------------------------------------------------------------------
+
+
+class TokenError(HwkmError):
+    """The hardware refused or failed; what was asked for did not happen unless stated."""
+
+    code = "token_error"
+
+
+class TokenUnavailable(TokenError):
+    """The token is absent, was removed, or does not answer."""
+
+    code = "token_unavailable"
+
+
+class TokenBusy(TokenError):
+    """The token asks to be left alone for now (NV rate limit, lockout). Nothing was applied."""
+
+    code = "token_busy"
+
+
+class TokenFull(TokenError):
+    """No room is left in the token's non-volatile memory. Nothing was applied."""
+
+    code = "token_full"
+
+
+class TokenPinIncorrect(TokenError):
+    """The user PIN was refused. It is never tried a second time: tokens lock."""
+
+    code = "token_pin_incorrect"
+
+
+class TokenPinLocked(TokenError):
+    """The token has locked its user PIN."""
+
+    code = "token_pin_locked"
+
+
+class TokenNotProvisioned(TokenError):
+    """The token holds no hwkm keys; ``hwkmd init`` makes them."""
+
+    code = "token_not_provisioned"
+
+
+class TokenAlreadyProvisioned(TokenError):
+    """The token already holds hwkm keys; the message lists what would be destroyed."""
+
+    code = "token_already_provisioned"
+
+
+class TokenInUse(TokenError):
+    """Another hwkm-thm on this machine holds this token."""
+
+    code = "token_in_use"
+
+
+class KeyExposedError(TokenError):
+    """A key that must not leave the hardware is not protected against leaving it."""
+
+    code = "token_key_exposed"
+
+
+class AnchorUncertain(TokenError):
+    """An anchor write failed and may or may not have been applied. The process must restart."""
+
+    code = "anchor_uncertain"
+
+
+class AnchorTampered(TokenError):
+    """The anchor in the hardware is not the one that hwkm made. No vault is opened."""
+
+    code = "anchor_tampered"
+
+
+class HardwareFault(TokenError):
+    """The hardware failed after the attempt was charged and before there was a verdict."""
+
+    code = "hardware_fault"
+
+
+# --- state -----------------------------------------------------------------------------------
+
+
+class StorageMismatch(HwkmError):
+    """Attempt state on disk does not match the anchor. No vault is opened, nothing is repaired."""
+
+    code = "storage_mismatch"
+
+
+class StorageUnavailable(HwkmError):
+    """Storage failed (disk full, I/O error). Nothing was applied."""
+
+    code = "storage_unavailable"
+
+
+class AuditError(HwkmError):
+    """The audit log is damaged; the message names the first bad record."""
+
+    code = "audit_damaged"
+
+
+# --- vaults ----------------------------------------------------------------------------------
+
+
+class WrongKnowledgeFactor(HwkmError):
+    """The PIN, password or pattern was wrong; one attempt is gone."""
+
+    code = "wrong_knowledge_factor"
+
+    def __init__(self, attempts_remaining: int, retry_after_ms: int = 0) -> None:
+        super().__init__(f"wrong PIN, password or pattern; attempts remaining: {attempts_remaining}")
+        self.attempts_remaining = attempts_remaining
+        self.retry_after_ms = retry_after_ms
+
+
+class VaultLocked(HwkmError):
+    """The attempt limit was reached. The recovery key is gone for good."""
+
+    code = "vault_locked"
+
+
+class VaultSuspended(HwkmError):
+    """Too many charges in a row ended without a verdict; an operator must resume the vault."""
+
+    code = "vault_suspended"
+
+
+class RateLimited(HwkmError):
+    """Too soon after a failed opening, or too many requests. Nothing was charged."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after_ms: int) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds to wait before the next try."""
+        return self.retry_after_ms / 1000
+
+
+class CohortMismatch(HwkmError):
+    """Vault params name another cohort's public key."""
+
+    code = "cohort_mismatch"
+
+
+class ParamsRefused(HwkmError):
+    """Vault params are well formed but not acceptable here (max attempts over the limit)."""
+
+    code = "params_refused"
+
+
+class ChallengeRefused(HwkmError):
+    """The challenge is unknown, expired, used, or belongs to another vault. Nothing was charged."""
+
+    code = "challenge_refused"
+
+
+class ClaimRefused(HwkmError):
+    """The claim does not open under the cohort key and this vault. Nothing was charged."""
+
+    code = "claim_refused"
+
+
+class VaultNotFound(HwkmError):
+    """No vault by this handle is visible to the caller."""
+
+    code = "vault_not_found"
+
+
+class VaultExists(HwkmError):
+    """A vault by this handle exists already."""
+
+    code = "vault_exists"
+
+
+class SnapshotConflict(HwkmError):
+    """The vault was replaced by someone else since it was read; read it again."""
+
+    code = "snapshot_conflict"
+
+
+# --- service ---------------------------------------------------------------------------------
+
+
+class AccessDenied(HwkmError):
+    """The policy does not allow this caller this operation."""
+
+    code = "access_denied"
+
+
+class LimitExceeded(HwkmError):
+    """A size or count is over its limit; the message names both."""
+
+    code = "limit_exceeded"
+
+
+class Unavailable(HwkmError):
+    """The daemon or its trusted core is not there or is restarting; try again shortly."""
+
+    code = "unavailable"
