@@ -1,0 +1,1 @@
+"""Stateless wrappers over `cryptography`: SecureBox, knowledge-factor hashing, labels."""

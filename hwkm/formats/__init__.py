@@ -1,0 +1,1 @@
+"""Exact bytes and strict parsers; no policy. Each module names its file in ``docs/spec/``."""

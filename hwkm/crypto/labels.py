@@ -1,0 +1,22 @@
+"""Every domain-separation label, in one place.
+
+The first six are fixed by Android's recoverable key store (AOSP ``KeySyncUtils.java``); the
+others are hwkm's own and start with ``hwkm``. No two labels are equal and none is a prefix of
+another that is used in the same construction.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+THM_KF_HASH: Final = b"THM_KF_hash"
+LOCAL_RECOVERY_KEY: Final = b"V1 locally_encrypted_recovery_key"
+THM_RECOVERY_KEY: Final = b"V1 THM_encrypted_recovery_key"
+APPLICATION_KEY: Final = b"V1 encrypted_application_key"
+CLAIM: Final = b"V1 KF_claim"
+RESPONSE: Final = b"V1 reencrypted_recovery_key"
+
+COUNTER_KEY: Final = b"hwkm counter key v1"
+CLAIM_DIGEST: Final = b"hwkm claim digest v1"
+VAULT_DIGEST: Final = b"hwkm vault digest v1"
+TREE_NODE: Final = b"hwkm tree node v1"
