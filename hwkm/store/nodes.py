@@ -1,0 +1,262 @@
+"""Node store of the attempt tree: one SQLite table, SHA-256 digest to node bytes.
+
+Not trusted for anything but availability: the tree checks every node it reads against the
+digest it asked for. What a ``put`` made durable is there after a crash of the process or of
+the machine (WAL, ``synchronous=FULL``: the log is fsynced before a commit returns).
+
+**Why deletion is late.** ``put`` runs *before* the anchor moves. If the machine stops between
+the two, the anchor still names the old root, so a ``put`` must never delete what that root
+needs. The caller therefore passes in ``obsolete`` only digests that no state *from the
+anchored one on* refers to, which means: the nodes that commit N made superfluous are deleted
+by the ``put`` of commit N + 1, when the anchor is known to stand at N. What a crash leaves
+undeleted is removed by :meth:`SqliteNodeStore.sweep`.
+
+The file is held under an exclusive lock for the life of the process: a second core on the
+same store is refused, and no shared-memory file is needed. Why SQLite: ``docs/adr/0005``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from hwkm.errors import StorageMismatch, StorageUnavailable
+from hwkm.store.faults import storage_fault
+
+_APPLICATION_ID: Final = 0x68776B6E  # "hwkn", in the file's header
+_SCHEMA_VERSION: Final = 1
+_LOCK_WAIT_S: Final = 1.0
+
+_SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE node (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE tally (nodes INTEGER NOT NULL) STRICT;
+INSERT INTO tally VALUES (0);
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_SCHEMA_VERSION};
+COMMIT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCounters:
+    """How full a node store is."""
+
+    nodes: int
+    bytes_used: int
+    """Database pages in use times the page size; the write-ahead log is not counted."""
+
+
+class SqliteNodeStore:
+    """A :class:`hwkm.thm.ports.NodeStore` in one file, used by one thread."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open the store at ``path``; an absent file is made, mode 0600.
+
+        Raises:
+            StorageMismatch: the file is damaged, or is not a node store of this version.
+            StorageUnavailable: the file cannot be opened, or another process holds it.
+        """
+        self._path = Path(path)
+        with _translated(self._path):
+            _create_private(self._path)
+            self._database = sqlite3.connect(self._path, timeout=_LOCK_WAIT_S, isolation_level=None)
+            try:
+                _prepare(self._database, self._path)
+            except BaseException:
+                self._database.close()
+                raise
+
+    def get(self, digest: bytes) -> bytes | None:
+        """Return what is stored under ``digest`` (32 bytes), unchecked, or None.
+
+        Raises:
+            StorageMismatch: the file is damaged.
+            StorageUnavailable: storage failed.
+        """
+        with _translated(self._path):
+            row = self._database.execute("SELECT bytes FROM node WHERE digest = ?", (digest,)).fetchone()
+        if row is None:
+            return None
+        return _node_bytes(row[0], self._path)
+
+    def put(self, nodes: Mapping[bytes, bytes], obsolete: Iterable[bytes] = ()) -> None:
+        """Store ``nodes`` and delete ``obsolete`` in one transaction, fsynced when this returns.
+
+        ``obsolete`` holds digests that no state from the anchored one on refers to (see above);
+        a digest in both is kept, one that is absent is passed over.
+
+        Raises:
+            StorageMismatch: the file is damaged.
+            StorageUnavailable: storage failed (disk full); nothing was applied or all of it
+                was, and the store can be used again.
+        """
+        superfluous = [(digest,) for digest in obsolete if digest not in nodes]
+        with self._transaction() as database:
+            added = _insert(database, nodes)
+            removed = database.executemany("DELETE FROM node WHERE digest = ?", superfluous).rowcount
+            _count(database, added - max(removed, 0))
+
+    def sweep(self, reachable: Iterable[bytes]) -> int:
+        """Delete every node whose digest is not in ``reachable``; return how many went.
+
+        Call it only while the anchor stands at the root that ``reachable`` was walked from, with
+        no ``put`` waiting for its anchor. Nothing is deleted unless ``reachable`` ends normally,
+        so a walk that raises on a missing node costs nothing. Keeps about 50 bytes of memory a
+        reachable node; deletes in up to 256 transactions, a crash between them does no harm.
+
+        Raises:
+            StorageMismatch: the file is damaged.
+            StorageUnavailable: storage failed; some orphans may be gone.
+        """
+        with _translated(self._path):
+            _mark(self._database, reachable)
+        try:
+            return sum(self._sweep_range(first) for first in range(256))
+        finally:
+            with _translated(self._path):
+                self._database.execute("DELETE FROM temp.marked")
+
+    def counters(self) -> NodeCounters:
+        """Return the counters, without a scan.
+
+        Raises:
+            StorageMismatch: the file is damaged.
+            StorageUnavailable: storage failed.
+        """
+        with _translated(self._path):
+            pages = _pragma(self._database, "page_count") - _pragma(self._database, "freelist_count")
+            page_bytes = _pragma(self._database, "page_size")
+            (nodes,) = self._database.execute("SELECT nodes FROM tally").fetchone()
+        return NodeCounters(nodes=nodes, bytes_used=pages * page_bytes)
+
+    def close(self) -> None:
+        """Close the file and let go of its lock. May be called again."""
+        with _translated(self._path):
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _sweep_range(self, first: int) -> int:
+        """Delete the unmarked nodes whose digest begins with byte ``first``."""
+        bounds = (bytes([first]), bytes([first]) + b"\xff" * 32)
+        with self._transaction() as database:
+            removed = database.execute(
+                "DELETE FROM node WHERE digest BETWEEN ? AND ?"
+                " AND digest NOT IN (SELECT digest FROM temp.marked)",
+                bounds,
+            ).rowcount
+            _count(database, -removed)
+        return removed
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit at the end, or roll back and leave the store usable."""
+        with _translated(self._path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors (disk full), not after others.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Let no error of SQLite or of the operating system out under its own name."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as exc:
+        raise storage_fault(exc, path) from exc
+
+
+def _create_private(path: Path) -> None:
+    """Make the file readable by its owner alone; SQLite gives its log the same mode."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    os.close(descriptor)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable.
+
+    Raises:
+        OSError: it could not be opened or synced.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    """Take the lock, set the durability and check or make the schema."""
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+        raise StorageUnavailable(f"{path} cannot be put into write-ahead mode")
+    database.execute("PRAGMA synchronous = FULL")
+    # A damaged or hostile file must not run code through its schema, nor fault through a mapping.
+    database.execute("PRAGMA trusted_schema = OFF")
+    database.execute("PRAGMA mmap_size = 0")
+    database.execute("PRAGMA temp_store = MEMORY")
+    _check_schema(database, path)
+    database.execute("CREATE TEMP TABLE marked (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID")
+
+
+def _check_schema(database: sqlite3.Connection, path: Path) -> None:
+    identity = (_pragma(database, "application_id"), _pragma(database, "user_version"))
+    if identity == (0, 0) and not database.execute("SELECT 1 FROM sqlite_schema").fetchone():
+        database.executescript(_SCHEMA)
+        identity = (_APPLICATION_ID, _SCHEMA_VERSION)
+    if identity != (_APPLICATION_ID, _SCHEMA_VERSION):
+        raise StorageMismatch(f"{path} is not a node store of version {_SCHEMA_VERSION}")
+    (nodes,) = database.execute("SELECT nodes FROM tally").fetchone() or (None,)
+    if not isinstance(nodes, int):
+        raise StorageMismatch(f"{path} has lost its tally of nodes")
+
+
+def _insert(database: sqlite3.Connection, nodes: Mapping[bytes, bytes]) -> int:
+    """Return how many digests are new; what lies wrongly under a known digest is replaced."""
+    added = database.executemany("INSERT OR IGNORE INTO node VALUES (?, ?)", nodes.items()).rowcount
+    if added < len(nodes):
+        database.executemany(
+            "UPDATE node SET bytes = ?2 WHERE digest = ?1 AND bytes IS NOT ?2", nodes.items()
+        )
+    return max(added, 0)
+
+
+def _mark(database: sqlite3.Connection, reachable: Iterable[bytes]) -> None:
+    database.execute("DELETE FROM temp.marked")
+    database.executemany("INSERT OR IGNORE INTO temp.marked VALUES (?)", ((digest,) for digest in reachable))
+
+
+def _count(database: sqlite3.Connection, change: int) -> None:
+    if change:
+        database.execute("UPDATE tally SET nodes = nodes + ?", (change,))
+
+
+def _pragma(database: sqlite3.Connection, name: str) -> int:
+    (value,) = database.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
+
+
+def _node_bytes(value: Any, path: Path) -> bytes:
+    if not isinstance(value, bytes):
+        raise StorageMismatch(f"{path} holds something that is not bytes under a digest")
+    return value
