@@ -99,28 +99,33 @@ def encode_credential(text: str) -> SecretBytes:
 
 def hash_credential(credential: SecretBytes, params: KfParams) -> SecretBytes:
     """Return ``kf_hash``, 32 bytes. Slow on purpose (about 0.1 s with the defaults)."""
-    match params.algorithm:
-        case KfAlgorithm.ARGON2ID:
-            digest = hash_secret_raw(
-                credential.expose(),
-                params.salt,
-                time_cost=params.iterations,
-                memory_cost=params.memory,
-                parallelism=params.lanes,
-                hash_len=KF_HASH_BYTES,
-                type=Type.ID,
-            )
-        case KfAlgorithm.SCRYPT:
-            kdf = Scrypt(params.salt, KF_HASH_BYTES, n=params.memory, r=params.iterations, p=params.lanes)
-            digest = kdf.derive(credential.expose())
-        case KfAlgorithm.SHA256:
-            digest = hashlib.sha256(_length_prefixed(params.salt, credential.expose())).digest()
-    return SecretBytes(digest)
+    return SecretBytes(_STRETCH[params.algorithm](credential.expose(), params))
 
 
 def thm_kf_hash(kf_hash: bytes) -> bytes:
     """Return SHA-256(``THM_KF_hash`` + kf_hash), 32 bytes: the only form that the THM sees."""
     return hashlib.sha256(labels.THM_KF_HASH + kf_hash).digest()
+
+
+def _argon2id(credential: bytes, params: KfParams) -> bytes:
+    return hash_secret_raw(
+        credential,
+        params.salt,
+        time_cost=params.iterations,
+        memory_cost=params.memory,
+        parallelism=params.lanes,
+        hash_len=KF_HASH_BYTES,
+        type=Type.ID,
+    )
+
+
+def _scrypt(credential: bytes, params: KfParams) -> bytes:
+    kdf = Scrypt(params.salt, KF_HASH_BYTES, n=params.memory, r=params.iterations, p=params.lanes)
+    return kdf.derive(credential)
+
+
+def _salted_sha256(credential: bytes, params: KfParams) -> bytes:
+    return hashlib.sha256(_length_prefixed(params.salt, credential)).digest()
 
 
 def _length_prefixed(salt: bytes, credential: bytes) -> bytes:
@@ -136,8 +141,8 @@ def _check_argon2id(params: KfParams) -> None:
 
 
 def _check_scrypt(params: KfParams) -> None:
-    power_of_two = params.memory >= 2 and params.memory & (params.memory - 1) == 0
-    if not (power_of_two and params.memory <= 2**20 and 1 <= params.iterations <= 32 and 1 <= params.lanes <= 16):
+    power_of_two = 2 <= params.memory <= 2**20 and params.memory & (params.memory - 1) == 0
+    if not (power_of_two and 1 <= params.iterations <= 32 and 1 <= params.lanes <= 16):
         raise FormatError("scrypt cost is out of range (N a power of two up to 2^20, r 1-32, p 1-16)")
 
 
@@ -150,4 +155,10 @@ _COST_RULES: Final = {
     KfAlgorithm.ARGON2ID: _check_argon2id,
     KfAlgorithm.SCRYPT: _check_scrypt,
     KfAlgorithm.SHA256: _check_sha256,
+}
+
+_STRETCH: Final = {
+    KfAlgorithm.ARGON2ID: _argon2id,
+    KfAlgorithm.SCRYPT: _scrypt,
+    KfAlgorithm.SHA256: _salted_sha256,
 }

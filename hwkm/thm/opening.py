@@ -243,7 +243,8 @@ class VaultOpening:
 
     def _settle_wrong(self, claim: _Admitted, now: Instant) -> Wrong:
         counter = claim.counter.failed()
-        self._ledger.defer(claim.key, counter)
+        if counter != claim.counter:
+            self._ledger.defer(claim.key, counter)
         return Wrong(_remaining(claim, counter), self._retry_after_ms(counter, now))
 
     def _settle_right(self, claim: _Admitted, inner: bytes) -> Opened:

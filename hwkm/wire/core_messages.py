@@ -1,0 +1,241 @@
+"""The one typed message set between the daemon (front) and the trusted core.
+
+Sent as msgpack in length-prefixed frames over a private socketpair. Unknown fields and wrong
+types are refused on both sides. No message to the front ever holds a secret: a response is
+sealed to its claimant.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Params = Annotated[bytes, Meta(min_length=94, max_length=94)]
+Vault = Annotated[bytes, Meta(min_length=157, max_length=157)]
+Claim = Annotated[bytes, Meta(min_length=143, max_length=143)]
+Challenge = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Point = Annotated[bytes, Meta(min_length=65, max_length=65)]
+
+
+class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):
+    pass
+
+
+# --- start -----------------------------------------------------------------------------------
+
+
+class CoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the core needs to run; the PIN itself is read by the core from ``pin_file``."""
+
+    token_uri: str
+    pin_file: str
+    nodes_path: str
+    max_attempts_limit: int
+    delays_ms: tuple[int, ...]
+    challenge_lifetime_ms: int
+    challenges_max: int
+    settle_delay_ms: int
+    require_hardening: bool
+
+
+class Serve(_Message, tag="serve"):
+    """First message: take up the token and serve."""
+
+    settings: CoreSettings
+
+
+class Provision(_Message, tag="provision"):
+    """First message: make the keys and the anchor, answer, and end."""
+
+    settings: CoreSettings
+    destroy_existing: bool
+
+
+class Inspect(_Message, tag="inspect"):
+    """First message: say what is in the token, change nothing, and end."""
+
+    settings: CoreSettings
+
+
+class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the token says of itself; nothing secret."""
+
+    kind: str
+    manufacturer: str
+    model: str
+    label: str
+    serial: str
+    firmware: str
+    figures: dict[str, int]
+
+
+class Ready(_Message, tag="ready"):
+    """The core holds the token and is open for requests."""
+
+    cohort_public_key: Point
+    audit_public_key: Point
+    epoch: int
+    token: TokenFacts
+    hardening: tuple[str, ...]
+    pid: int
+
+
+class Inventory(_Message, tag="inventory"):
+    """What hwkm objects the token holds, one line each, for people."""
+
+    objects: tuple[str, ...]
+    cohort_public_key: bytes = b""
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+class IssueChallenge(_Message, tag="issue_challenge"):
+    """Bind a fresh challenge to a sealed vault."""
+
+    params: Params
+    vault: Vault
+
+
+class OpenVault(_Message, tag="open_vault"):
+    """Present a claim."""
+
+    params: Params
+    vault: Vault
+    challenge: Challenge
+    claim: Claim
+
+
+class ReadCounter(_Message, tag="read_counter"):
+    """How the counter named in the params stands."""
+
+    params: Params
+
+
+class ResumeVault(_Message, tag="resume_vault"):
+    """Let a suspended counter be charged again."""
+
+    params: Params
+
+
+class ReadStatistics(_Message, tag="read_statistics"):
+    """Counts since the core started."""
+
+
+class Stop(_Message, tag="stop"):
+    """Make deferred changes durable, answer, and end."""
+
+
+CoreRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | Stop
+CoreStart = Serve | Provision | Inspect
+
+
+# --- replies ---------------------------------------------------------------------------------
+
+
+class ChallengeIssued(_Message, tag="challenge_issued"):
+    """A challenge and how the counter stands."""
+
+    challenge: Challenge
+    expires_in_ms: int
+    attempts_remaining: int
+    retry_after_ms: int
+    suspended: bool
+
+
+class VaultOpened(_Message, tag="vault_opened"):
+    """Right: the sealed response."""
+
+    response: bytes
+    attempts_remaining: int
+
+
+class VaultWrong(_Message, tag="vault_wrong"):
+    """Wrong, and charged."""
+
+    attempts_remaining: int
+    retry_after_ms: int
+
+
+class VaultIsLocked(_Message, tag="vault_locked"):
+    """No attempts remain."""
+
+
+class VaultIsSuspended(_Message, tag="vault_suspended"):
+    """Charges in a row without a verdict."""
+
+
+class VaultDelayed(_Message, tag="vault_delayed"):
+    """Too soon after a charge."""
+
+    retry_after_ms: int
+
+
+class VaultFaulted(_Message, tag="vault_faulted"):
+    """Charged, but the hardware failed before the verdict."""
+
+    attempts_remaining: int
+
+
+class CounterRead(_Message, tag="counter_read"):
+    """How a counter stands."""
+
+    attempts_remaining: int
+    retry_after_ms: int
+    suspended: bool
+
+
+class Statistics(_Message, tag="statistics"):
+    """Counts since the core started; the histogram maps batch size to number of batches."""
+
+    epoch: int
+    commits: int
+    anchor_writes: int
+    key_agreements: int
+    nodes_stored: int
+    challenges_open: int
+    batch_sizes: dict[int, int]
+    halted: bool
+
+
+class Done(_Message, tag="done"):
+    """It was done."""
+
+
+class Failed(_Message, tag="failed"):
+    """It was not done; ``code`` is that of an error in :mod:`hwkm.errors`."""
+
+    code: str
+    message: str
+
+
+CoreReply = (
+    ChallengeIssued
+    | VaultOpened
+    | VaultWrong
+    | VaultIsLocked
+    | VaultIsSuspended
+    | VaultDelayed
+    | VaultFaulted
+    | CounterRead
+    | Statistics
+    | Done
+    | Failed
+)
+CoreStarted = Ready | Inventory | Failed
+
+
+class RequestFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A numbered request."""
+
+    number: int
+    body: CoreRequest
+
+
+class ReplyFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """The reply to the request of the same number."""
+
+    number: int
+    body: CoreReply
