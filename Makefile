@@ -5,6 +5,7 @@
 #   make test               everything: check, and the tests on real tokens
 #   make attack             the attacks on the attempt limit, on SoftHSM and swtpm
 #   make bench              the benchmark: a table, and JSON
+#   make format             format, and fix what can be fixed
 #   make docs               regenerate docs/cli.md and docs/openapi.json
 #   make lock               renew the hash-locked requirements
 #   make clean              remove what was made here
@@ -19,28 +20,109 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 TOKEN ?= softhsm
+WORKERS ?= auto
+PYTEST_ARGS ?=
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# Stamps are keyed on what they were made from, so a second run does nothing.
+SHELL_SCRIPTS := .ci/run $(wildcard softhsm-config/*.sh packaging/*.sh)
+PYTHON_SOURCES := hwkm tests $(wildcard bench demo)
+FAST_TESTS := $(wildcard tests/unit tests/vectors tests/model tests/fuzz tests/packaging tests/cli/test_help*.py)
+
+# The system packages: fewer for those who only run it.
+GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
+PROFILE := $(if $(filter-out demo bench venv docs lock clean,$(GOALS)),test,run)
+
+# Stamps are keyed on what they were made from, so a second run does nothing, and a moved
+# checkout, another interpreter or a new lock makes the environment anew.
 LOCKS := requirements/build.txt requirements/dev.txt
-ENVIRONMENT := $(VENV)/.made-from-$(shell cat $(LOCKS) | sha256sum | cut -c1-16)
+ENVIRONMENT := $(VENV)/.made-from-$(shell { cat $(LOCKS); echo '$(PYTHON) $(CURDIR)'; } | sha256sum | cut -c1-16)
 INSTALLED := $(VENV)/.installed-from-$(shell sha256sum pyproject.toml | cut -c1-16)
 
-.PHONY: demo check test attack bench docs lock clean venv system-run system-test
+.PHONY: demo check test attack bench docs lock clean venv system
+.PHONY: static format-check lint types imports shell docs-check format
+
+# --- what people call ------------------------------------------------------------------------
+
+demo: venv
+	@$(BIN)/python -m demo --token $(TOKEN)
+
+check: static
+	@$(PYTEST) -m "not slow" $(PYTEST_ARGS) $(FAST_TESTS)
+
+# One pytest run, so that its summary is the last thing printed.
+test: static
+	@$(PYTEST) --require-integration $(PYTEST_ARGS) tests
+
+attack: venv
+	@$(PYTEST) --require-integration -m attack $(PYTEST_ARGS) tests
+
+bench: venv
+	@$(BIN)/python -m bench
+
+format: venv
+	@$(BIN)/ruff check --fix $(PYTHON_SOURCES)
+	@$(BIN)/ruff format $(PYTHON_SOURCES)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist hwkm.egg-info .vagrant
+	find $(PYTHON_SOURCES) -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# --- checks without tests --------------------------------------------------------------------
+
+static: venv
+	@$(MAKE) --keep-going -j4 --output-sync=target PROFILE=$(PROFILE) format-check lint types imports shell docs-check
+
+format-check: venv
+	@$(BIN)/ruff format --quiet --check $(PYTHON_SOURCES) \
+	    || { echo "check: not formatted; run: make format" >&2; exit 1; }
+
+lint: venv
+	@$(BIN)/ruff check --quiet $(PYTHON_SOURCES)
+
+types: venv
+	@$(BIN)/mypy --no-error-summary
+
+imports: venv
+	@$(BIN)/lint-imports --no-logo
+
+shell: | system
+	@shellcheck $(SHELL_SCRIPTS)
+
+# --- generated documents ---------------------------------------------------------------------
+
+# Each writes one document to standard output.
+CLI_REFERENCE :=
+OPENAPI :=
+
+define write-docs
+	@$(if $(CLI_REFERENCE),$(CLI_REFERENCE) >$(1)/cli.md)
+	@$(if $(OPENAPI),$(OPENAPI) >$(1)/openapi.json)
+endef
+
+docs: venv
+	$(call write-docs,docs)
+
+docs-check: venv
+	@mkdir -p $(VENV)/docs
+	$(call write-docs,$(VENV)/docs)
+	@for made in $$(ls $(VENV)/docs); do \
+	    cmp --silent $(VENV)/docs/$$made docs/$$made \
+	        || { echo "check: docs/$$made is stale; run: make docs" >&2; exit 1; }; \
+	done
 
 # --- set-up ----------------------------------------------------------------------------------
 
-system-run:
-	@softhsm-config/provision.sh run
-
-system-test:
-	@softhsm-config/provision.sh test
+system:
+	@softhsm-config/provision.sh $(PROFILE)
 
 venv: $(INSTALLED)
 
-$(ENVIRONMENT): | system-run
+$(ENVIRONMENT): | system
 	@command -v $(PYTHON) >/dev/null \
 	    || { echo "make: no $(PYTHON) here; install Python 3.11 or later, or set PYTHON=" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -56,3 +138,13 @@ $(INSTALLED): $(ENVIRONMENT)
 	@$(PIP) install -qq --no-deps --no-build-isolation --no-index --editable .
 	@rm -f $(VENV)/.installed-from-*
 	@touch $@
+
+# One lock for every platform and for Python 3.11 and later, without the name of any registry.
+# UPGRADE=--upgrade takes the newest versions; otherwise only what the .in files changed moves.
+COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
+    --generate-hashes --no-header --no-annotate $(UPGRADE)
+
+lock: venv
+	$(COMPILE) requirements/dev.in --output-file requirements/dev.txt
+	$(COMPILE) requirements/runtime.in --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(COMPILE) requirements/build.in --constraint requirements/dev.txt --output-file requirements/build.txt

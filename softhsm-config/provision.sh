@@ -20,7 +20,7 @@ run_packages='
     python3 python3-venv python3-dev build-essential pkg-config libffi-dev
     softhsm2 swtpm swtpm-tools tpm2-tools
     libtss2-dev libtss2-tcti-swtpm0|libtss2-tcti-swtpm0t64 libseccomp2'
-test_packages='git shellcheck spin vagrant?'
+test_packages='git shellcheck spin systemd vagrant?'
 
 say() { printf '%s\n' "provision: $*" >&2; }
 
@@ -136,7 +136,7 @@ main() {
         return 1
     fi
     if ! can_become_root; then
-        # shellcheck disable=SC2086
+        # shellcheck disable=SC2086,SC2046
         explain_by_hand $(packages_to_install $missing)
         return 1
     fi

@@ -1,0 +1,51 @@
+"""Options and markers of the test suite; fixtures live beside the tests that use them.
+
+A test that needs a program names it: ``@pytest.mark.needs("swtpm", "softhsm2-util")``. Where the
+program is missing the test is skipped with the way to install it; with ``--require-integration``
+(which ``make test`` and CI give) it fails instead, so that no test is lost unnoticed.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import hypothesis
+import pytest
+
+_INSTALL_HINT = "install it by: softhsm-config/provision.sh test"
+
+# Examples are never timed: a shared machine may stop for seconds.
+hypothesis.settings.register_profile("hwkm", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("hwkm")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-integration",
+        action="store_true",
+        help="fail, instead of skipping, tests whose programs or devices are missing",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in (
+        "needs(*programs): skipped (or failed, with --require-integration) where a program is missing",
+        "slow: takes more than a few seconds; left out of `make check`",
+        "attack: an attack on the attempt limit; run by `make attack` and `make test`",
+    ):
+        config.addinivalue_line("markers", line)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = [
+        program
+        for marker in item.iter_markers("needs")
+        for program in marker.args
+        if shutil.which(program) is None
+    ]
+    if not missing:
+        return
+    reason = f"{', '.join(missing)} is missing; {_INSTALL_HINT}"
+    if item.config.getoption("--require-integration"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
