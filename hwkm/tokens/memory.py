@@ -1,0 +1,208 @@
+"""``insecure-memory:``: a file that plays the token, so that tests run without hardware.
+
+It keeps the contract of a token and protects nothing: private keys lie in the file in clear.
+The file is replaced whole by rename, so it survives the end of the process at any moment (not a
+power cut: nothing is fsynced).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from hwkm.crypto.p256 import encode_point, load_point, load_scalar
+from hwkm.errors import (
+    AnchorTampered,
+    AnchorUncertain,
+    FormatError,
+    InvalidKeyError,
+    TokenAlreadyProvisioned,
+    TokenError,
+    TokenNotProvisioned,
+    TokenPinIncorrect,
+    TokenUnavailable,
+)
+from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
+from hwkm.secret import Pin
+from hwkm.tokens.pairing import cohort_digest, verify_cohort, verify_key_pairs
+from hwkm.tokens.token import TokenDescription
+from hwkm.tokens.uri import MemoryUri
+
+_PREHASHED: Final = ec.ECDSA(utils.Prehashed(SHA256()))
+
+
+class InsecureContents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file: JSON, every value base64. ``anchor`` is the 73 bytes of the anchor format."""
+
+    pin_sha256: bytes
+    cohort_scalar: bytes
+    audit_scalar: bytes
+    anchor: bytes
+
+
+class InsecureCohortKey:
+    """A cohort key in ordinary memory."""
+
+    def __init__(self, scalar: bytes) -> None:
+        self._private = load_scalar(scalar)
+        self._public = encode_point(self._private.public_key())
+
+    def public_key(self) -> bytes:
+        return self._public
+
+    def agree(self, point: bytes) -> bytes:
+        try:
+            return self._private.exchange(ec.ECDH(), load_point(point))
+        except InvalidKeyError as exc:
+            raise TokenError("the point is not on P-256") from exc
+
+
+class InsecureAuditKey:
+    """An audit key in ordinary memory."""
+
+    def __init__(self, scalar: bytes) -> None:
+        self._private = load_scalar(scalar)
+        self._public = encode_point(self._private.public_key())
+
+    def public_key(self) -> bytes:
+        return self._public
+
+    def sign(self, digest: bytes) -> bytes:
+        r, s = utils.decode_dss_signature(self._private.sign(digest, _PREHASHED))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+class InsecureAnchor:
+    """An anchor in a file: anyone who can write the file can take it back."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> AnchorState:
+        try:
+            return AnchorState.parse(_load(self._path).anchor)
+        except FormatError as exc:
+            raise AnchorTampered("the anchor in the token is not in hwkm's format") from exc
+        except TokenNotProvisioned as exc:
+            raise AnchorTampered("the anchor is gone from the token") from exc
+
+    def advance(self, state: AnchorState) -> None:
+        contents = _load(self._path)
+        try:
+            _save(self._path, msgspec.structs.replace(contents, anchor=state.encode()))
+        except OSError as exc:
+            raise AnchorUncertain(f"writing {self._path} failed: {exc.strerror}") from exc
+
+
+class InsecureMemoryToken:
+    """An opened ``insecure-memory:`` token."""
+
+    def __init__(self, path: Path, contents: InsecureContents) -> None:
+        self._path = path
+        self.cohort_key = InsecureCohortKey(contents.cohort_scalar)
+        self.audit_key = InsecureAuditKey(contents.audit_scalar)
+        self.anchor = InsecureAnchor(path)
+
+    def random(self, length: int) -> bytes:
+        return os.urandom(length)
+
+    def verify_key_policy(self) -> None:
+        """Check the key pairs. There is no hardware, hence no policy: the scheme's name says so."""
+        verify_key_pairs(self.cohort_key, self.audit_key)
+
+    def describe(self) -> TokenDescription:
+        name = str(self._path)
+        return TokenDescription("insecure-memory", "hwkm", "file without protection", name, name, "0")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def open_token(uri: MemoryUri, pin: Pin) -> InsecureMemoryToken:
+    """See :func:`hwkm.tokens.registry.open_token`."""
+    path = Path(uri.path)
+    contents = _unlock(path, pin)
+    token = InsecureMemoryToken(path, contents)
+    verify_cohort(token.anchor.read(), token.cohort_key.public_key())
+    return token
+
+
+def provision(uri: MemoryUri, pin: Pin) -> None:
+    """See :func:`hwkm.tokens.registry.provision`."""
+    path = Path(uri.path)
+    if path.exists():
+        raise TokenAlreadyProvisioned("the token already holds: " + "; ".join(inventory(uri, pin)))
+    cohort, audit = _new_scalar(), _new_scalar()
+    digest = cohort_digest(InsecureCohortKey(cohort).public_key())
+    anchor = AnchorState(0, EMPTY_ROOT, digest).encode()
+    try:
+        _save(path, InsecureContents(_pin_digest(pin), cohort, audit, anchor))
+    except OSError as exc:
+        raise TokenUnavailable(f"{path} cannot be written: {exc.strerror}") from exc
+
+
+def inventory(uri: MemoryUri, pin: Pin) -> list[str]:
+    """See :func:`hwkm.tokens.registry.inventory`."""
+    path = Path(uri.path)
+    if not path.exists():
+        return []
+    contents = _unlock(path, pin)
+    cohort, audit = InsecureCohortKey(contents.cohort_scalar), InsecureAuditKey(contents.audit_scalar)
+    return [
+        f"cohort key in {path} (SHA-256 of the public key {cohort_digest(cohort.public_key()).hex()})",
+        f"audit key in {path} (SHA-256 of the public key {cohort_digest(audit.public_key()).hex()})",
+        f"anchor in {path} (SHA-256 {hashlib.sha256(contents.anchor).hexdigest()})",
+    ]
+
+
+def destroy(uri: MemoryUri, pin: Pin) -> None:
+    """See :func:`hwkm.tokens.registry.destroy`."""
+    path = Path(uri.path)
+    if path.exists():
+        _unlock(path, pin)
+        path.unlink()
+
+
+def _new_scalar() -> bytes:
+    return ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value.to_bytes(32, "big")
+
+
+def _pin_digest(pin: Pin) -> bytes:
+    return hashlib.sha256(pin.expose()).digest()
+
+
+def _unlock(path: Path, pin: Pin) -> InsecureContents:
+    contents = _load(path)
+    if contents.pin_sha256 != _pin_digest(pin):
+        raise TokenPinIncorrect("the token refused the PIN")
+    return contents
+
+
+def _load(path: Path) -> InsecureContents:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=InsecureContents)
+    except FileNotFoundError as exc:
+        raise TokenNotProvisioned(f"{path} does not exist; hwkmd init makes it") from exc
+    except OSError as exc:
+        raise TokenUnavailable(f"{path} cannot be read: {exc.strerror}") from exc
+    except msgspec.DecodeError as exc:
+        raise TokenUnavailable(f"{path} is not an insecure-memory token") from exc
+
+
+def _save(path: Path, contents: InsecureContents) -> None:
+    """Replace the file whole, mode 0600.
+
+    Raises:
+        OSError: the file could not be written.
+    """
+    draft = path.with_name(path.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(contents))
+    draft.replace(path)

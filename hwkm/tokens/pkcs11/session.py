@@ -1,0 +1,102 @@
+"""One logged-in read-write session on one token, the only one of this process.
+
+A PKCS#11 login belongs to the process, not the session, so two users of one library in one
+process would share it. Closing finalises the library, which makes the next opening read the
+token (and, for SoftHSM, ``SOFTHSM2_CONF``) afresh.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pkcs11
+from pkcs11.attributes import AttributeMapper
+from pkcs11.constants import Attribute, ObjectClass
+
+from hwkm.errors import TokenPinIncorrect, TokenUnavailable
+from hwkm.secret import Pin
+from hwkm.tokens.pkcs11.errors import translated
+from hwkm.tokens.uri import Pkcs11Uri
+
+
+class PlainSecretMapper(AttributeMapper):
+    """Leaves the class of a secret key as bytes.
+
+    python-pkcs11 builds a new Python *type* for each object handle it can classify, three times
+    the cost of the ECDH in SoftHSM's own objects and cyclic garbage besides. A secret key whose
+    class it does not recognise becomes a plain object, which can be read and destroyed: all that
+    an agreed secret needs.
+    """
+
+    _SECRET_KEY = ObjectClass.SECRET_KEY
+
+    def unpack_attributes(self, key: Attribute, value: bytes) -> Any:
+        if key == Attribute.CLASS and super().unpack_attributes(key, value) == self._SECRET_KEY:
+            return value
+        return super().unpack_attributes(key, value)
+
+
+class Session:
+    """A logged-in session. ``handle`` is python-pkcs11's session, ``token`` its token."""
+
+    def __init__(self, uri: Pkcs11Uri, pin: Pin) -> None:
+        """Load the library, find the token, log in once.
+
+        Raises:
+            TokenUnavailable: no such library, or no such token.
+            TokenPinIncorrect, TokenPinLocked: the PIN was refused.
+        """
+        self._library: Any = _load(uri.module_path)
+        try:
+            self.token: Any = _find_token(self._library, uri)
+            self.handle: Any = _log_in(self.token, pin)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Log out by finalising the library. May be called again."""
+        if self._library is None:
+            return
+        library, self._library = self._library, None
+        try:
+            library.finalize()
+        except pkcs11.PKCS11Error:
+            # A token that was pulled out cannot be logged out of; nothing is left to release.
+            return
+
+
+def _load(module_path: str) -> Any:
+    if not Path(module_path).is_file():
+        raise TokenUnavailable(f"the PKCS#11 library {module_path} does not exist")
+    with translated(f"loading {module_path}"):
+        return pkcs11.lib(module_path)
+
+
+def _find_token(library: Any, uri: Pkcs11Uri) -> Any:
+    with translated("looking for the token"):
+        tokens = [slot.get_token() for slot in library.get_slots(token_present=True)]
+    matching = [token for token in tokens if _matches(token, uri)]
+    if len(matching) != 1:
+        wanted = uri.token or f"serial {uri.serial}"
+        found = ", ".join(repr(token.label) for token in tokens if token.label) or "none"
+        raise TokenUnavailable(
+            f"{len(matching)} tokens match {wanted!r} in {uri.module_path}, not one; present: {found}"
+        )
+    return matching[0]
+
+
+def _matches(token: Any, uri: Pkcs11Uri) -> bool:
+    wanted = (uri.token, uri.serial, uri.manufacturer, uri.model)
+    actual = (token.label, token.serial.decode("utf-8", "replace"), token.manufacturer_id, token.model)
+    return all(want is None or want == have for want, have in zip(wanted, actual, strict=True))
+
+
+def _log_in(token: Any, pin: Pin) -> Any:
+    try:
+        text = pin.expose().decode("utf-8")
+    except ValueError as exc:
+        raise TokenPinIncorrect("the PIN is empty or not UTF-8; it was not tried") from exc
+    with translated("logging in"):
+        return token.open(rw=True, user_pin=text, attribute_mapper=PlainSecretMapper())

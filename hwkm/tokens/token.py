@@ -1,0 +1,95 @@
+"""What a token offers the trusted core: the same for PKCS#11, TPM 2.0 and memory.
+
+One process opens one token, and one thread uses it. Implementations translate every error of
+their library into :mod:`hwkm.errors` at their own edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from hwkm.thm.ports import Anchor, CohortKey
+
+RANDOM_BYTES_MAX: Final = 1024
+
+
+class AuditKey(Protocol):
+    """The P-256 key pair that signs checkpoints of the audit log."""
+
+    def public_key(self) -> bytes:
+        """Return the public point, 65 bytes uncompressed (SEC 1, 2.3.3). Cached, no I/O."""
+        ...
+
+    def sign(self, digest: bytes) -> bytes:
+        """Return the ECDSA signature of a SHA-256 ``digest`` (32 bytes): r and s, 32 bytes each.
+
+        Raises:
+            TokenError: the hardware failed; nothing was changed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDescription:
+    """What the token says about itself, for ``hwkm status`` and ``hwkm doctor``.
+
+    ``nv_bytes_free`` and ``nv_indices_free`` are None where the token does not tell.
+    """
+
+    kind: str
+    manufacturer: str
+    model: str
+    label: str
+    serial: str
+    firmware: str
+    nv_bytes_free: int | None = None
+    nv_indices_free: int | None = None
+
+
+class Token(Protocol):
+    """An opened token with its keys and its anchor. Close it when done."""
+
+    @property
+    def cohort_key(self) -> CohortKey:
+        """The key pair of the cohort."""
+        ...
+
+    @property
+    def anchor(self) -> Anchor:
+        """The anchor of the attempt state."""
+        ...
+
+    @property
+    def audit_key(self) -> AuditKey:
+        """The key pair of the audit log."""
+        ...
+
+    def random(self, length: int) -> bytes:
+        """Return ``length`` bytes (0 to RANDOM_BYTES_MAX) of the hardware's random generator.
+
+        Raises:
+            TokenError: the hardware failed.
+        """
+        ...
+
+    def verify_key_policy(self) -> None:
+        """Check that both keys can never leave the hardware and do only their own job.
+
+        Raises:
+            KeyExposedError: the message names the key and the attribute.
+            TokenError: the hardware failed.
+        """
+        ...
+
+    def describe(self) -> TokenDescription:
+        """Return what the token says about itself.
+
+        Raises:
+            TokenError: the hardware failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Log out and let go of the hardware. May be called again. Never raises a TokenError."""
+        ...
