@@ -17,7 +17,6 @@ same store is refused, and no shared-memory file is needed. Why SQLite: ``docs/a
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,20 +26,19 @@ from typing import Any, Final, Self
 
 from hwkm.errors import StorageMismatch, StorageUnavailable
 from hwkm.store.faults import storage_fault
+from hwkm.store.private_file import create_private
 
 _APPLICATION_ID: Final = 0x68776B6E  # "hwkn", in the file's header
 _SCHEMA_VERSION: Final = 1
 _LOCK_WAIT_S: Final = 1.0
 
-_SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE node (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE tally (nodes INTEGER NOT NULL) STRICT;
-INSERT INTO tally VALUES (0);
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_SCHEMA_VERSION};
-COMMIT;
-"""
+_SCHEMA: Final = (
+    "CREATE TABLE node (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE tally (nodes INTEGER NOT NULL) STRICT",
+    "INSERT INTO tally VALUES (0)",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_SCHEMA_VERSION}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ class SqliteNodeStore:
         """
         self._path = Path(path)
         with _translated(self._path):
-            _create_private(self._path)
+            create_private(self._path)
             self._database = sqlite3.connect(self._path, timeout=_LOCK_WAIT_S, isolation_level=None)
             try:
                 _prepare(self._database, self._path)
@@ -182,29 +180,6 @@ def _translated(path: Path) -> Iterator[None]:
         raise storage_fault(exc, path) from exc
 
 
-def _create_private(path: Path) -> None:
-    """Make the file readable by its owner alone; SQLite gives its log the same mode."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return
-    os.close(descriptor)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable.
-
-    Raises:
-        OSError: it could not be opened or synced.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
     """Take the lock, set the durability and check or make the schema."""
     database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -222,13 +197,21 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 def _check_schema(database: sqlite3.Connection, path: Path) -> None:
     identity = (_pragma(database, "application_id"), _pragma(database, "user_version"))
     if identity == (0, 0) and not database.execute("SELECT 1 FROM sqlite_schema").fetchone():
-        database.executescript(_SCHEMA)
+        _create_schema(database)
         identity = (_APPLICATION_ID, _SCHEMA_VERSION)
     if identity != (_APPLICATION_ID, _SCHEMA_VERSION):
         raise StorageMismatch(f"{path} is not a node store of version {_SCHEMA_VERSION}")
     (nodes,) = database.execute("SELECT nodes FROM tally").fetchone() or (None,)
     if not isinstance(nodes, int):
         raise StorageMismatch(f"{path} has lost its tally of nodes")
+
+
+def _create_schema(database: sqlite3.Connection) -> None:
+    """Make the tables in one transaction, so that a crash leaves an empty file or a whole store."""
+    database.execute("BEGIN IMMEDIATE")
+    for statement in _SCHEMA:
+        database.execute(statement)
+    database.execute("COMMIT")
 
 
 def _insert(database: sqlite3.Connection, nodes: Mapping[bytes, bytes]) -> int:
