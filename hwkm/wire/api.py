@@ -40,7 +40,7 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     pass
 
 
-class KnowledgeFactor(_Body):
+class KnowledgeFactor(_Body, frozen=True, kw_only=True):
     """Which dialog to show, and how the knowledge factor is stretched."""
 
     type: KfType
@@ -71,7 +71,7 @@ class KnowledgeFactor(_Body):
         )
 
 
-class WrappedApplicationKey(_Body):
+class WrappedApplicationKey(_Body, frozen=True, kw_only=True):
     """An application key under the recovery key. Absent and empty metadata are the same."""
 
     alias: Alias
@@ -85,7 +85,7 @@ ApplicationKeys = Annotated[tuple[WrappedApplicationKey, ...], Meta(max_length=A
 # --- requests --------------------------------------------------------------------------------
 
 
-class CreateVault(_Body):
+class CreateVault(_Body, frozen=True, kw_only=True):
     """A new sealed vault. The handle is the one in its params."""
 
     name: Name
@@ -95,7 +95,7 @@ class CreateVault(_Body):
     application_keys: ApplicationKeys = ()
 
 
-class ReplaceVault(_Body):
+class ReplaceVault(_Body, frozen=True, kw_only=True):
     """A new snapshot of a vault: same handle; the same counter id for the same PIN."""
 
     expected_snapshot_version: Version
@@ -105,14 +105,14 @@ class ReplaceVault(_Body):
     application_keys: ApplicationKeys = ()
 
 
-class OpenVault(_Body):
+class OpenVault(_Body, frozen=True, kw_only=True):
     """A claim on a vault."""
 
     challenge: Challenge
     claim: Claim
 
 
-class PutApplicationKey(_Body):
+class PutApplicationKey(_Body, frozen=True, kw_only=True):
     """A wrapped application key to store under the alias in the path."""
 
     wrapped: WrappedKey
@@ -120,21 +120,21 @@ class PutApplicationKey(_Body):
     expected_snapshot_version: Version
 
 
-class Nothing(_Body):
+class Nothing(_Body, frozen=True, kw_only=True):
     """No fields."""
 
 
 # --- responses -------------------------------------------------------------------------------
 
 
-class CohortInfo(_Body):
+class CohortInfo(_Body, frozen=True, kw_only=True):
     """The cohort that new vaults are made for."""
 
     public_key: Point
     max_attempts_limit: Count
 
 
-class TokenInfo(_Body):
+class TokenInfo(_Body, frozen=True, kw_only=True):
     """What the token says of itself."""
 
     kind: str
@@ -146,7 +146,7 @@ class TokenInfo(_Body):
     figures: dict[str, int]
 
 
-class Status(_Body):
+class Status(_Body, frozen=True, kw_only=True):
     """How the daemon is."""
 
     version: str
@@ -161,7 +161,7 @@ class Status(_Body):
     vaults: Count
 
 
-class VaultInfo(_Body):
+class VaultInfo(_Body, frozen=True, kw_only=True):
     """A vault as its owner may see it; nothing secret."""
 
     handle: Handle
@@ -179,14 +179,14 @@ class VaultInfo(_Body):
     updated_at_ms: int
 
 
-class VaultList(_Body):
+class VaultList(_Body, frozen=True, kw_only=True):
     """A page of vaults; ``next`` goes into the ``after`` parameter of the next request."""
 
     vaults: tuple[VaultInfo, ...]
     next: Handle | None
 
 
-class ChallengeIssued(_Body):
+class ChallengeIssued(_Body, frozen=True, kw_only=True):
     """All a claimant needs: challenge, params, how to stretch the knowledge factor."""
 
     challenge: Challenge
@@ -198,7 +198,7 @@ class ChallengeIssued(_Body):
     retry_after_ms: int
 
 
-class VaultOpened(_Body):
+class VaultOpened(_Body, frozen=True, kw_only=True):
     """The sealed response, and the application keys to unwrap with the recovery key."""
 
     response: Response
@@ -206,14 +206,14 @@ class VaultOpened(_Body):
     application_keys: ApplicationKeys
 
 
-class ApplicationKeyList(_Body):
+class ApplicationKeyList(_Body, frozen=True, kw_only=True):
     """The wrapped application keys of a vault."""
 
     snapshot_version: Version
     application_keys: ApplicationKeys
 
 
-class AuditHead(_Body):
+class AuditHead(_Body, frozen=True, kw_only=True):
     """The newest audit record: keep it to notice a log that was cut."""
 
     seq: int

@@ -40,20 +40,20 @@ class CoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     require_hardening: bool
 
 
-class Serve(_Message, tag="serve"):
+class Serve(_Message, frozen=True, kw_only=True, tag="serve"):
     """First message: take up the token and serve."""
 
     settings: CoreSettings
 
 
-class Provision(_Message, tag="provision"):
+class Provision(_Message, frozen=True, kw_only=True, tag="provision"):
     """First message: make the keys and the anchor, answer, and end."""
 
     settings: CoreSettings
     destroy_existing: bool
 
 
-class Inspect(_Message, tag="inspect"):
+class Inspect(_Message, frozen=True, kw_only=True, tag="inspect"):
     """First message: say what is in the token, change nothing, and end."""
 
     settings: CoreSettings
@@ -71,7 +71,7 @@ class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, int]
 
 
-class Ready(_Message, tag="ready"):
+class Ready(_Message, frozen=True, kw_only=True, tag="ready"):
     """The core holds the token and is open for requests."""
 
     cohort_public_key: Point
@@ -82,7 +82,7 @@ class Ready(_Message, tag="ready"):
     pid: int
 
 
-class Inventory(_Message, tag="inventory"):
+class Inventory(_Message, frozen=True, kw_only=True, tag="inventory"):
     """What hwkm objects the token holds, one line each, for people."""
 
     objects: tuple[str, ...]
@@ -92,14 +92,14 @@ class Inventory(_Message, tag="inventory"):
 # --- requests --------------------------------------------------------------------------------
 
 
-class IssueChallenge(_Message, tag="issue_challenge"):
+class IssueChallenge(_Message, frozen=True, kw_only=True, tag="issue_challenge"):
     """Bind a fresh challenge to a sealed vault."""
 
     params: Params
     vault: Vault
 
 
-class OpenVault(_Message, tag="open_vault"):
+class OpenVault(_Message, frozen=True, kw_only=True, tag="open_vault"):
     """Present a claim."""
 
     params: Params
@@ -108,23 +108,23 @@ class OpenVault(_Message, tag="open_vault"):
     claim: Claim
 
 
-class ReadCounter(_Message, tag="read_counter"):
+class ReadCounter(_Message, frozen=True, kw_only=True, tag="read_counter"):
     """How the counter named in the params stands."""
 
     params: Params
 
 
-class ResumeVault(_Message, tag="resume_vault"):
+class ResumeVault(_Message, frozen=True, kw_only=True, tag="resume_vault"):
     """Let a suspended counter be charged again."""
 
     params: Params
 
 
-class ReadStatistics(_Message, tag="read_statistics"):
+class ReadStatistics(_Message, frozen=True, kw_only=True, tag="read_statistics"):
     """Counts since the core started."""
 
 
-class Stop(_Message, tag="stop"):
+class Stop(_Message, frozen=True, kw_only=True, tag="stop"):
     """Make deferred changes durable, answer, and end."""
 
 
@@ -135,7 +135,7 @@ CoreStart = Serve | Provision | Inspect
 # --- replies ---------------------------------------------------------------------------------
 
 
-class ChallengeIssued(_Message, tag="challenge_issued"):
+class ChallengeIssued(_Message, frozen=True, kw_only=True, tag="challenge_issued"):
     """A challenge and how the counter stands."""
 
     challenge: Challenge
@@ -145,41 +145,41 @@ class ChallengeIssued(_Message, tag="challenge_issued"):
     suspended: bool
 
 
-class VaultOpened(_Message, tag="vault_opened"):
+class VaultOpened(_Message, frozen=True, kw_only=True, tag="vault_opened"):
     """Right: the sealed response."""
 
     response: bytes
     attempts_remaining: int
 
 
-class VaultWrong(_Message, tag="vault_wrong"):
+class VaultWrong(_Message, frozen=True, kw_only=True, tag="vault_wrong"):
     """Wrong, and charged."""
 
     attempts_remaining: int
     retry_after_ms: int
 
 
-class VaultIsLocked(_Message, tag="vault_locked"):
+class VaultIsLocked(_Message, frozen=True, kw_only=True, tag="vault_locked"):
     """No attempts remain."""
 
 
-class VaultIsSuspended(_Message, tag="vault_suspended"):
+class VaultIsSuspended(_Message, frozen=True, kw_only=True, tag="vault_suspended"):
     """Charges in a row without a verdict."""
 
 
-class VaultDelayed(_Message, tag="vault_delayed"):
+class VaultDelayed(_Message, frozen=True, kw_only=True, tag="vault_delayed"):
     """Too soon after a charge."""
 
     retry_after_ms: int
 
 
-class VaultFaulted(_Message, tag="vault_faulted"):
+class VaultFaulted(_Message, frozen=True, kw_only=True, tag="vault_faulted"):
     """Charged, but the hardware failed before the verdict."""
 
     attempts_remaining: int
 
 
-class CounterRead(_Message, tag="counter_read"):
+class CounterRead(_Message, frozen=True, kw_only=True, tag="counter_read"):
     """How a counter stands."""
 
     attempts_remaining: int
@@ -187,7 +187,7 @@ class CounterRead(_Message, tag="counter_read"):
     suspended: bool
 
 
-class Statistics(_Message, tag="statistics"):
+class Statistics(_Message, frozen=True, kw_only=True, tag="statistics"):
     """Counts since the core started; the histogram maps batch size to number of batches."""
 
     epoch: int
@@ -200,11 +200,11 @@ class Statistics(_Message, tag="statistics"):
     halted: bool
 
 
-class Done(_Message, tag="done"):
+class Done(_Message, frozen=True, kw_only=True, tag="done"):
     """It was done."""
 
 
-class Failed(_Message, tag="failed"):
+class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
     """It was not done; ``code`` is that of an error in :mod:`hwkm.errors`."""
 
     code: str
