@@ -143,7 +143,8 @@ class TokenInfo(_Body, frozen=True, kw_only=True):
     label: str
     serial: str
     firmware: str
-    figures: dict[str, int]
+    nv_bytes_free: int | None = None
+    nv_indices_free: int | None = None
 
 
 class Status(_Body, frozen=True, kw_only=True):

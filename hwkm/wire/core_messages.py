@@ -68,7 +68,8 @@ class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     serial: str
     firmware: str
-    figures: dict[str, int]
+    nv_bytes_free: int | None = None
+    nv_indices_free: int | None = None
 
 
 class Ready(_Message, frozen=True, kw_only=True, tag="ready"):
@@ -79,7 +80,6 @@ class Ready(_Message, frozen=True, kw_only=True, tag="ready"):
     epoch: int
     token: TokenFacts
     hardening: tuple[str, ...]
-    pid: int
 
 
 class Inventory(_Message, frozen=True, kw_only=True, tag="inventory"):

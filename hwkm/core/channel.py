@@ -1,0 +1,86 @@
+"""The core's end of the private channel: frames in, frames out, one thread."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from hwkm.wire.core_messages import CoreStart, CoreStarted, ReplyFrame, RequestFrame
+from hwkm.wire.framing import FrameReader, encode_frame
+
+_READ_BYTES: Final = 256 * 1024
+
+_start_decoder: Final = msgspec.msgpack.Decoder(CoreStart)
+_request_decoder: Final = msgspec.msgpack.Decoder(RequestFrame)
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+class ChannelClosed(Exception):  # noqa: N818  (an end, not an error)
+    """The daemon has closed its end, or is gone."""
+
+
+class Channel:
+    """Typed frames over a connected stream socket, which it owns."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self._socket = sock
+        self._reader = FrameReader()
+        self._bodies: deque[bytes] = deque()
+
+    def receive_start(self) -> CoreStart:
+        """Wait for the first message.
+
+        Raises:
+            ChannelClosed: the daemon is gone.
+            msgspec.DecodeError, FormatError: it is not a start message.
+        """
+        while not self._bodies:
+            self._read()
+        return _start_decoder.decode(self._bodies.popleft())
+
+    def receive(self, timeout_s: float | None) -> list[RequestFrame]:
+        """Return every request that has arrived; wait for the first one up to ``timeout_s``.
+
+        Raises:
+            ChannelClosed: the daemon is gone.
+            msgspec.DecodeError, FormatError: the daemon does not keep to the message set.
+        """
+        if not self._bodies and not self._readable(timeout_s):
+            return []
+        while self._readable(0):
+            self._read()
+        frames = [_request_decoder.decode(body) for body in self._bodies]
+        self._bodies.clear()
+        return frames
+
+    def send_started(self, message: CoreStarted) -> None:
+        """Answer the start message."""
+        self._send(encode_frame(_encoder.encode(message)))
+
+    def send(self, replies: Sequence[ReplyFrame]) -> None:
+        """Send replies in one write."""
+        self._send(b"".join(encode_frame(_encoder.encode(reply)) for reply in replies))
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except OSError as exc:
+            raise ChannelClosed from exc
+
+    def _readable(self, timeout_s: float | None) -> bool:
+        return bool(select.select([self._socket], [], [], timeout_s)[0])
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except OSError as exc:
+            raise ChannelClosed from exc
+        if not data:
+            raise ChannelClosed
+        self._bodies.extend(self._reader.feed(data))

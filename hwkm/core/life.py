@@ -1,0 +1,119 @@
+"""One life of the core: harden, read the start message, take up the token, serve, end."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import Final, assert_never
+
+import msgspec
+
+from hwkm.core.channel import Channel, ChannelClosed
+from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
+from hwkm.core.exclusive import hold_alone
+from hwkm.core.hardening import harden
+from hwkm.core.loop import serve
+from hwkm.core.pin_file import read_pin
+from hwkm.core.service import Service
+from hwkm.errors import HwkmError, TokenError
+from hwkm.store.nodes import SqliteNodeStore
+from hwkm.thm.ledger import Ledger
+from hwkm.tokens import registry
+from hwkm.tokens.token import Token, TokenDescription
+from hwkm.wire import core_messages as wire
+
+EXIT_OK: Final = 0
+EXIT_NOT_STARTED: Final = 1
+EXIT_RESTART: Final = 75
+"""The core cannot be sure of its state any more and wants to start again from the anchor."""
+
+
+def live(channel: Channel) -> int:
+    """Do what the start message says; return the exit code."""
+    try:
+        start = channel.receive_start()
+        return _begin(channel, start)
+    except ChannelClosed:
+        return EXIT_OK
+
+
+def _begin(channel: Channel, start: wire.CoreStart) -> int:
+    try:
+        hardening = harden(require_all=start.settings.require_hardening)
+        match start:
+            case wire.Serve(settings=settings):
+                return _serve(channel, settings, hardening)
+            case wire.Provision(settings=settings, destroy_existing=destroy):
+                channel.send_started(_provision(settings, destroy_existing=destroy))
+            case wire.Inspect(settings=settings):
+                channel.send_started(_inspect(settings))
+            case _ as never:
+                assert_never(never)
+    except HwkmError as exc:
+        channel.send_started(wire.Failed(code=exc.code, message=str(exc)))
+        return EXIT_NOT_STARTED
+    return EXIT_OK
+
+
+def _provision(settings: wire.CoreSettings, *, destroy_existing: bool) -> wire.Inventory:
+    with read_pin(settings.pin_file) as pin:
+        if destroy_existing:
+            registry.destroy(settings.token_uri, pin)
+        registry.provision(settings.token_uri, pin)
+    return _inspect(settings)
+
+
+def _inspect(settings: wire.CoreSettings) -> wire.Inventory:
+    with read_pin(settings.pin_file) as pin:
+        objects = tuple(registry.inventory(settings.token_uri, pin))
+        try:
+            token = registry.open_token(settings.token_uri, pin)
+        except TokenError:
+            return wire.Inventory(objects=objects)
+    public_key = token.cohort_key.public_key()
+    token.close()
+    return wire.Inventory(objects=objects, cohort_public_key=public_key)
+
+
+def _serve(channel: Channel, settings: wire.CoreSettings, hardening: tuple[str, ...]) -> int:
+    with read_pin(settings.pin_file) as pin:
+        token = registry.open_token(settings.token_uri, pin)
+    try:
+        token.verify_key_policy()
+        cohort = hashlib.sha256(token.cohort_key.public_key()).digest()
+        with hold_alone(cohort), SqliteNodeStore(settings.nodes_path) as nodes:
+            return _serve_token(channel, settings, hardening, token, nodes, cohort)
+    finally:
+        token.close()
+
+
+def _serve_token(
+    channel: Channel,
+    settings: wire.CoreSettings,
+    hardening: tuple[str, ...],
+    token: Token,
+    nodes: SqliteNodeStore,
+    cohort: bytes,
+) -> int:
+    anchor, counted_nodes = CountedAnchor(token.anchor), CountedNodes(nodes)
+    ledger = Ledger(anchor, counted_nodes, cohort)
+    service = Service(CountedCohortKey(token.cohort_key), anchor, counted_nodes, ledger, settings)
+    channel.send_started(
+        wire.Ready(
+            cohort_public_key=token.cohort_key.public_key(),
+            audit_public_key=token.audit_key.public_key(),
+            epoch=ledger.state.epoch,
+            token=_facts(token.describe()),
+            hardening=hardening,
+        )
+    )
+    try:
+        serve(channel, service, settle_delay_s=settings.settle_delay_ms / 1000)
+    except TokenError:
+        return EXIT_RESTART
+    return EXIT_OK
+
+
+def _facts(description: TokenDescription) -> wire.TokenFacts:
+    facts = {name: value for name, value in asdict(description).items() if value is not None}
+    return msgspec.convert(facts, wire.TokenFacts)

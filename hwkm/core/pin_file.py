@@ -1,0 +1,48 @@
+"""Reads the token's user PIN from a file that nobody else may read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from hwkm.errors import ConfigError
+from hwkm.secret import Pin
+
+PIN_BYTES_MAX: Final = 255
+
+
+def read_pin(path: str) -> Pin:
+    """Return the PIN in ``path``, one trailing newline removed.
+
+    Raises:
+        ConfigError: the file is absent, empty, too long, not ours, or open to others.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise ConfigError(f"PIN file {path}: {exc.strerror}") from None
+    with open(descriptor, "rb", buffering=0) as file:
+        _check_mode(path, os.fstat(descriptor))
+        data = bytearray(file.read(PIN_BYTES_MAX + 2))
+    try:
+        return _pin_of(path, data)
+    finally:
+        data[:] = bytes(len(data))
+
+
+def _pin_of(path: str, data: bytearray) -> Pin:
+    length = len(data) - data.endswith(b"\n")
+    if not 1 <= length <= PIN_BYTES_MAX:
+        raise ConfigError(f"PIN file {path} must hold 1 to {PIN_BYTES_MAX} bytes")
+    return Pin(memoryview(data)[:length])
+
+
+def _check_mode(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"PIN file {path} is not a regular file")
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        mode = stat.S_IMODE(status.st_mode)
+        raise ConfigError(f"PIN file {path} has mode {mode:04o}; others may use it. Run: chmod 600 {path}")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(f"PIN file {path} belongs to uid {status.st_uid}, not to uid {os.geteuid()}")
