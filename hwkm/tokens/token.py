@@ -34,7 +34,8 @@ class AuditKey(Protocol):
 class TokenDescription:
     """What the token says about itself, for ``hwkm status`` and ``hwkm doctor``.
 
-    ``nv_bytes_free`` and ``nv_indices_free`` are None where the token does not tell.
+    ``nv_bytes_free`` (room for data objects) and ``persistent_keys_free`` (a TPM's own estimate
+    of how many more keys fit) are None where the token does not tell.
     """
 
     kind: str
@@ -44,7 +45,7 @@ class TokenDescription:
     serial: str
     firmware: str
     nv_bytes_free: int | None = None
-    nv_indices_free: int | None = None
+    persistent_keys_free: int | None = None
 
 
 class Token(Protocol):

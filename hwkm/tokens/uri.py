@@ -16,7 +16,7 @@ PINs are never part of a URI: RFC 7512's pin-value and pin-source are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,7 +120,11 @@ def _parse_memory(rest: str) -> MemoryUri:
     return MemoryUri(parameters["path"])
 
 
-_PARSERS: Final = {"pkcs11": _parse_pkcs11, "tpm": _parse_tpm, "insecure-memory": _parse_memory}
+_PARSERS: Final[dict[str, Callable[[str], TokenUri]]] = {
+    "pkcs11": _parse_pkcs11,
+    "tpm": _parse_tpm,
+    "insecure-memory": _parse_memory,
+}
 
 
 def _attributes(parts: Iterable[str], known: tuple[str, ...]) -> dict[str, str]:

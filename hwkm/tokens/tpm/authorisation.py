@@ -1,0 +1,48 @@
+"""Authorisation values of the TPM's objects, derived from the PIN.
+
+Each object has its own value, so that one disclosed does not open another::
+
+    SHA-256("hwkm tpm authorisation v1" || 0x00 || object || 0x00 || PIN)[0:31] || 0x01
+
+with ``object`` one of ``cohort``, ``audit``, ``anchor``. 32 bytes is the most that objects with
+SHA-256 names take (TPM 2.0 part 1, 13.6.2, "Object Name"; part 3, 12.1). The last byte is fixed
+because the TPM drops trailing zeros of a value and the host would have to do the same.
+
+The objects have no dictionary attack protection (noDA), because a lockout caused by anyone would
+stop the service. So the PIN must be unguessable instead: 16 bytes at least.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from hwkm.errors import ConfigError
+from hwkm.secret import Pin, SecretBytes
+
+PIN_BYTES_MIN: Final = 16
+
+COHORT: Final = b"cohort"
+AUDIT: Final = b"audit"
+ANCHOR: Final = b"anchor"
+
+_LABEL: Final = b"hwkm tpm authorisation v1"
+
+
+def authorisation_value(pin: Pin, object_name: bytes) -> SecretBytes:
+    """Return the 32 bytes that authorise the use of one object."""
+    digest = hashlib.sha256(b"\0".join((_LABEL, object_name, pin.expose()))).digest()
+    return SecretBytes(digest[:31] + b"\x01")
+
+
+def verify_pin_length(pin: Pin) -> None:
+    """Refuse a PIN that could be guessed.
+
+    Raises:
+        ConfigError: fewer than 16 bytes.
+    """
+    if len(pin) < PIN_BYTES_MIN:
+        raise ConfigError(
+            f"the PIN for a TPM must have at least {PIN_BYTES_MIN} bytes: nothing counts wrong PINs there."
+            " Remove the PIN file and let hwkmd init make one"
+        )

@@ -1,0 +1,105 @@
+"""The connection to the TPM: TCTI, start-up, and clearing what a killed process left behind.
+
+A TPM holds three transient objects and three loaded sessions. Behind a resource manager
+(``/dev/tpmrm0``) each connection has its own; on a direct connection (swtpm, ``/dev/tpm0``) a
+killed process's sessions stay, and after three kills nobody could open one. hwkm is the only
+user of a direct connection, so it flushes all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any, Final
+
+# Read by the TSS when it first logs. It would print each refused command to stderr; what matters
+# is in the exceptions. An operator who sets it himself gets what he asks for.
+os.environ.setdefault("TSS2_LOG", "all+NONE")
+
+from tpm2_pytss import ESAPI, TSS2_Exception
+from tpm2_pytss.constants import TPM2_CAP, TPM2_PT, TPM2_RC, TPM2_SU
+from tpm2_pytss.TCTILdr import TCTILdr
+
+from hwkm.errors import TokenUnavailable
+from hwkm.tokens.tpm.errors import translated
+
+_TRANSIENT_FIRST: Final = 0x80000000
+_LOADED_SESSION_FIRST: Final = 0x02000000
+_SAVED_SESSION_FIRST: Final = 0x03000000
+_HANDLES_MAX: Final = 254  # as many as one answer holds (MAX_CAP_HANDLES)
+_FLUSH_CONTEXT: Final = 0x165
+
+
+class Connection:
+    """An open connection with an ESAPI context. One thread, one at a time."""
+
+    def __init__(self, tcti: str) -> None:
+        """Connect, start the TPM if nothing did, and flush left-overs.
+
+        Raises:
+            TokenUnavailable: the TPM is not there.
+            TokenError: the TPM refused.
+        """
+        name, _, configuration = tcti.partition(":")
+        try:
+            self.tcti: Any = TCTILdr(name, configuration)
+        except TSS2_Exception as exc:
+            raise TokenUnavailable(f"no TPM answers at {tcti}: {exc}") from exc
+        try:
+            with translated(f"opening the TPM at {tcti}"):
+                self.esapi: Any = ESAPI(self.tcti)
+                self._start_up()
+                if not _has_resource_manager(tcti):
+                    self._flush_leftovers()
+        except BaseException:
+            self.tcti.close()
+            raise
+
+    def handles(self, first: int, count: int = _HANDLES_MAX) -> list[int]:
+        """Return the handles that exist from ``first`` on, of the same kind, at most ``count``.
+
+        Raises:
+            TokenError: the hardware failed.
+        """
+        with translated("listing the TPM's handles"):
+            _, data = self.esapi.get_capability(TPM2_CAP.HANDLES, first, count)
+        return [int(handle) for handle in data.data.handles]
+
+    def properties(self, first: int, count: int) -> dict[int, int]:
+        """Return the TPM's properties from ``first`` on, at most ``count``.
+
+        Raises:
+            TokenError: the hardware failed.
+        """
+        with translated("reading the TPM's properties"):
+            _, data = self.esapi.get_capability(TPM2_CAP.TPM_PROPERTIES, first, count)
+        return {int(item.property): int(item.value) for item in data.data.tpmProperties}
+
+    def close(self) -> None:
+        """Let go of the TPM. May be called again."""
+        if not self.esapi.is_closed():
+            self.esapi.close()
+            self.tcti.close()
+
+    def _start_up(self) -> None:
+        """Send TPM2_Startup where no firmware did, as on a bare swtpm."""
+        try:
+            self.esapi.get_capability(TPM2_CAP.TPM_PROPERTIES, TPM2_PT.MANUFACTURER, 1)
+        except TSS2_Exception as exc:
+            if exc.error != TPM2_RC.INITIALIZE:
+                raise
+            self.esapi.startup(TPM2_SU.CLEAR)
+
+    def _flush_leftovers(self) -> None:
+        for first in (_TRANSIENT_FIRST, _LOADED_SESSION_FIRST, _SAVED_SESSION_FIRST):
+            for handle in self.handles(first):
+                self._flush(handle)
+
+    def _flush(self, handle: int) -> None:
+        # ESAPI flushes only what it made or loaded itself.
+        self.tcti.transmit(struct.pack(">HIII", 0x8001, 14, _FLUSH_CONTEXT, handle))
+        self.tcti.receive()
+
+
+def _has_resource_manager(tcti: str) -> bool:
+    return tcti.startswith("device:") and "tpmrm" in tcti
