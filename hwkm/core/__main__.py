@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+import traceback
+from types import TracebackType
 from typing import Final
 
 from hwkm.core.channel import Channel
@@ -34,14 +36,10 @@ def _inherited_socket(arguments: list[str]) -> socket.socket:
     return socket.socket(fileno=int(number))
 
 
-def _print_place_only(kind: type[BaseException], _value: BaseException, trace: object) -> None:
+def _print_place_only(kind: type[BaseException], _value: BaseException, trace: TracebackType | None) -> None:
     """An exception's text may quote what it failed on, so only its type and place are shown."""
-    place = "?"
-    while trace is not None:
-        frame = trace.tb_frame  # type: ignore[attr-defined]
-        place = f"{frame.f_globals.get('__name__')}:{trace.tb_lineno}"  # type: ignore[attr-defined]
-        trace = trace.tb_next  # type: ignore[attr-defined]
-    print(f"hwkm-thm: {kind.__name__} at {place}", file=sys.stderr, flush=True)
+    places = [f"{frame.f_globals.get('__name__')}:{line}" for frame, line in traceback.walk_tb(trace)]
+    sys.stderr.write(f"hwkm-thm: {kind.__name__} at {' > '.join(places)}\n")
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from hwkm.wire.framing import FrameReader, encode_frame
 
 _READ_BYTES: Final = 256 * 1024
 
-_start_decoder: Final = msgspec.msgpack.Decoder(CoreStart)
+_start_decoder: Final[msgspec.msgpack.Decoder[CoreStart]] = msgspec.msgpack.Decoder(CoreStart)
 _request_decoder: Final = msgspec.msgpack.Decoder(RequestFrame)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
-class ChannelClosed(Exception):  # noqa: N818  (an end, not an error)
+class ChannelClosed(Exception):
     """The daemon has closed its end, or is gone."""
 
 

@@ -12,7 +12,7 @@ from hwkm.core.channel import Channel, ChannelClosed
 from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
 from hwkm.core.exclusive import hold_alone
 from hwkm.core.hardening import harden
-from hwkm.core.loop import serve
+from hwkm.core.loop import Loop
 from hwkm.core.pin_file import read_pin
 from hwkm.core.service import Service
 from hwkm.errors import HwkmError, TokenError
@@ -108,7 +108,7 @@ def _serve_token(
         )
     )
     try:
-        serve(channel, service, settle_delay_s=settings.settle_delay_ms / 1000)
+        Loop(channel, service, settle_delay_s=settings.settle_delay_ms / 1000).run()
     except TokenError:
         return EXIT_RESTART
     return EXIT_OK

@@ -14,69 +14,81 @@ from typing import Final
 
 from hwkm.core.channel import Channel, ChannelClosed
 from hwkm.core.service import Service
-from hwkm.errors import TokenError
-from hwkm.wire.core_messages import Failed, OpenVault, ReplyFrame, RequestFrame, Stop, VaultFaulted
+from hwkm.errors import TokenError, TokenUnavailable
+from hwkm.wire.core_messages import CoreReply, Failed, OpenVault, ReplyFrame, Stop, VaultFaulted
 
 BATCH_CLAIMS_MAX: Final = 64
 
-
-def serve(channel: Channel, service: Service, *, settle_delay_s: float) -> None:
-    """Serve until the daemon asks to stop or closes the channel.
-
-    Raises:
-        TokenError: the token or the anchor cannot be relied on any more; the process must end.
-    """
-    claims: deque[RequestFrame] = deque()
-    settle_at: float | None = None
-    try:
-        while True:
-            timeout_s = 0.0 if claims else _seconds_until(settle_at)
-            for frame in channel.receive(timeout_s):
-                if isinstance(frame.body, OpenVault):
-                    claims.append(frame)
-                    continue
-                channel.send([ReplyFrame(frame.number, service.answer(frame.body))])
-                if isinstance(frame.body, Stop):
-                    return
-            if claims:
-                _decide(channel, service, claims)
-            settle_at = _settled(service, settle_at, settle_delay_s)
-    except ChannelClosed:
-        if service.has_deferred:
-            service.settle()
+_RESTART_CODES: Final = (TokenError.code, TokenUnavailable.code)
 
 
-def _decide(channel: Channel, service: Service, waiting: deque[RequestFrame]) -> None:
-    """Decide the claims that wait, up to a batch; those to be presented again stay in front."""
-    batch = [waiting.popleft() for _ in range(min(len(waiting), BATCH_CLAIMS_MAX))]
-    requests = [frame.body for frame in batch if isinstance(frame.body, OpenVault)]
-    try:
-        replies = service.open_vaults(requests)
-    except TokenError as exc:
-        failed = Failed(code=exc.code, message=f"{exc}; present the same claim again")
-        channel.send([ReplyFrame(frame.number, failed) for frame in batch])
-        raise
-    decided = [(frame, reply) for frame, reply in zip(batch, replies, strict=True) if reply is not None]
-    channel.send([ReplyFrame(frame.number, reply) for frame, reply in decided])
-    waiting.extendleft(
-        frame for frame, reply in reversed(list(zip(batch, replies, strict=True))) if reply is None
-    )
-    if any(isinstance(reply, VaultFaulted) for _, reply in decided):
-        raise TokenError("the hardware failed after a charge")
+class Loop:
+    """Serves one channel with one service until the daemon ends it."""
 
+    def __init__(self, channel: Channel, service: Service, *, settle_delay_s: float) -> None:
+        self._channel = channel
+        self._service = service
+        self._settle_delay_s = settle_delay_s
+        self._settle_at = 0.0
+        self._waiting: deque[tuple[int, OpenVault]] = deque()
 
-def _settled(service: Service, settle_at: float | None, delay_s: float) -> float | None:
-    """Settle if it is time; return when it will be time, or None."""
-    if not service.has_deferred:
+    def run(self) -> None:
+        """Serve until the daemon asks to stop or closes the channel.
+
+        Raises:
+            TokenError: the token or the anchor cannot be relied on any more; the process must
+                end and start again from the anchor.
+        """
+        try:
+            while not self._take_requests():
+                if self._waiting:
+                    self._decide_batch()
+                elif self._service.has_deferred and time.monotonic() >= self._settle_at:
+                    self._settle()
+        except ChannelClosed:
+            self._service.settle()
+
+    def _take_requests(self) -> bool:
+        """Answer what is not a claim, queue what is; return whether the daemon asked to stop."""
+        for frame in self._channel.receive(self._patience_s()):
+            if isinstance(frame.body, OpenVault):
+                self._waiting.append((frame.number, frame.body))
+                continue
+            self._channel.send([ReplyFrame(frame.number, self._service.answer(frame.body))])
+            if isinstance(frame.body, Stop):
+                return True
+        return False
+
+    def _patience_s(self) -> float | None:
+        if self._waiting:
+            return 0.0
+        if self._service.has_deferred:
+            return max(0.0, self._settle_at - time.monotonic())
         return None
-    now = time.monotonic()
-    if settle_at is None:
-        return now + delay_s
-    if now < settle_at:
-        return settle_at
-    service.settle()
-    return now + delay_s if service.has_deferred else None
+
+    def _decide_batch(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_CLAIMS_MAX))]
+        try:
+            replies = self._service.open_vaults([claim for _, claim in batch])
+        except TokenError as exc:
+            failed = Failed(code=exc.code, message=f"{exc}; present the same claim again")
+            self._channel.send([ReplyFrame(number, failed) for number, _ in batch])
+            raise
+        self._defer_settling()
+        pairs = list(zip(batch, replies, strict=True))
+        self._channel.send([ReplyFrame(number, reply) for (number, _), reply in pairs if reply is not None])
+        self._waiting.extendleft(claim for claim, reply in reversed(pairs) if reply is None)
+        if any(_breaks_trust(reply) for reply in replies):
+            raise TokenError("the hardware failed while a claim was decided")
+
+    def _settle(self) -> None:
+        self._service.settle()
+        self._defer_settling()
+
+    def _defer_settling(self) -> None:
+        self._settle_at = time.monotonic() + self._settle_delay_s
 
 
-def _seconds_until(moment: float | None) -> float | None:
-    return None if moment is None else max(0.0, moment - time.monotonic())
+def _breaks_trust(reply: CoreReply | None) -> bool:
+    """Whether the token's session can no longer be relied on."""
+    return isinstance(reply, VaultFaulted) or (isinstance(reply, Failed) and reply.code in _RESTART_CODES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from typing import Final
@@ -22,7 +23,7 @@ def read_pin(path: str) -> Pin:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as exc:
         raise ConfigError(f"PIN file {path}: {exc.strerror}") from None
-    with open(descriptor, "rb", buffering=0) as file:
+    with io.FileIO(descriptor) as file:
         _check_mode(path, os.fstat(descriptor))
         data = bytearray(file.read(PIN_BYTES_MAX + 2))
     try:

@@ -30,6 +30,9 @@ NOT_APPLIED = (TokenBusy, TokenFull, StorageUnavailable)
 """Errors after which the state is as before and the work may be tried again."""
 
 
+_DECIDED = (outcome.Opened, outcome.Wrong, outcome.Faulted)
+
+
 class Service:
     """The core's operations on one token. One thread."""
 
@@ -48,6 +51,7 @@ class Service:
         rules = AttemptRules(settings.max_attempts_limit, settings.delays_ms)
         self._opening = VaultOpening(cohort_key, ledger, self._challenges, rules)
         self._clock = BootClock()
+        self._first_epoch = ledger.state.epoch
         self._batch_sizes: Tally[int] = Tally()
         self._mismatch: StorageMismatch | None = None
 
@@ -82,7 +86,7 @@ class Service:
         except StorageMismatch as exc:
             self._mismatch = exc
             return [wire.Failed(code=exc.code, message=str(exc)) for _ in requests]
-        self._batch_sizes[sum(not isinstance(o, outcome.Deferred) for o in outcomes)] += 1
+        self._batch_sizes[sum(isinstance(o, _DECIDED) for o in outcomes)] += 1
         return [_reply_of(o) for o in outcomes]
 
     def answer(self, request: wire.CoreRequest) -> wire.CoreReply:
@@ -152,7 +156,7 @@ class Service:
     def _statistics(self) -> wire.Statistics:
         return wire.Statistics(
             epoch=self._ledger.state.epoch,
-            commits=sum(self._batch_sizes.values()),
+            commits=self._ledger.state.epoch - self._first_epoch,
             anchor_writes=self._anchor.writes,
             key_agreements=self._cohort_key.agreements,
             nodes_stored=self._nodes.stored,

@@ -188,7 +188,7 @@ class CounterRead(_Message, frozen=True, kw_only=True, tag="counter_read"):
 
 
 class Statistics(_Message, frozen=True, kw_only=True, tag="statistics"):
-    """Counts since the core started; the histogram maps batch size to number of batches."""
+    """Counts since the core started; ``batch_sizes`` maps claims decided in a batch to batches."""
 
     epoch: int
     commits: int

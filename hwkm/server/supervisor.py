@@ -1,0 +1,216 @@
+"""Starts the trusted core, restarts it when it ends, and passes requests to it.
+
+A core that ended by itself is started again at once, then with growing pauses. Errors that a
+restart cannot mend (a wrong PIN, a tampered anchor, storage that does not match) stop the
+restarts: a PIN is never tried twice, and state is never repaired by trying again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final, Literal
+
+from hwkm.errors import (
+    HwkmError,
+    StorageUnavailable,
+    TokenBusy,
+    TokenInUse,
+    TokenUnavailable,
+    Unavailable,
+)
+from hwkm.server.core_link import CoreLink
+from hwkm.wire.core_messages import (
+    CoreReply,
+    CoreRequest,
+    CoreSettings,
+    CoreStart,
+    CoreStarted,
+    Inspect,
+    Inventory,
+    Provision,
+    Ready,
+    Serve,
+    Stop,
+)
+
+RESTART_PAUSES_S: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+STOP_TIMEOUT_S: Final = 10.0
+
+_PASSING: Final = (TokenUnavailable, TokenBusy, TokenInUse, StorageUnavailable, Unavailable)
+_ENVIRONMENT: Final = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "SOFTHSM2_CONF", "TSS2_LOG", "TMPDIR")
+
+
+class CoreSupervisor:
+    """Keeps one trusted core alive."""
+
+    def __init__(self, settings: CoreSettings, *, on_event: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._on_event = on_event
+        self._core: _CoreProcess | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.ready: Ready | None = None
+        self.restarts = 0
+        self.state: Literal["starting", "ready", "halted"] = "starting"
+        self.detail = "the trusted core is starting"
+
+    @property
+    def queue_depth(self) -> int:
+        """Requests that wait for the core."""
+        return self._core.link.queue_depth if self._core else 0
+
+    @property
+    def core_pid(self) -> int | None:
+        """Process id of the core, while there is one."""
+        return self._core.pid if self._core else None
+
+    async def start(self) -> Ready:
+        """Start the core for the first time.
+
+        Raises:
+            HwkmError: what the core says keeps it from starting.
+        """
+        ready = await self._launch()
+        self._watch = asyncio.create_task(self._keep_alive(), name="core supervisor")
+        return ready
+
+    async def call(self, request: CoreRequest) -> CoreReply:
+        """Pass a request to the core.
+
+        Raises:
+            HwkmError: the core refused, by its own code.
+            Unavailable: there is no core right now; a claim may be presented again as it is.
+        """
+        if self._core is None or self.state != "ready":
+            raise Unavailable(self.detail)
+        return await self._core.link.call(request)
+
+    async def stop(self) -> None:
+        """Let the core make deferred changes durable and end; do not start it again."""
+        self._stopping = True
+        if self._core is not None:
+            await self._core.stop()
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+
+    async def _launch(self) -> Ready:
+        core = await _CoreProcess.spawn()
+        try:
+            started = await core.link.start(Serve(settings=self._settings))
+            if not isinstance(started, Ready):
+                raise Unavailable("the trusted core answered out of turn")
+        except BaseException:
+            await core.end()
+            raise
+        self._core, self.ready = core, started
+        self.state, self.detail = "ready", ""
+        return started
+
+    async def _keep_alive(self) -> None:
+        while self._core is not None:
+            await self._core.link.closed
+            if self._stopping:
+                return
+            self.state, self.detail = "starting", "the trusted core is restarting; try again shortly"
+            self._on_event("core ended, restarting")
+            await self._core.end()
+            await self._relaunch()
+
+    async def _relaunch(self) -> None:
+        for attempt in range(sys.maxsize):
+            await asyncio.sleep(RESTART_PAUSES_S[min(attempt, len(RESTART_PAUSES_S) - 1)])
+            self.restarts += 1
+            try:
+                await self._launch()
+            except _PASSING as exc:
+                self.detail = f"the trusted core cannot start yet: {exc}"
+                self._on_event(self.detail)
+            except HwkmError as exc:
+                self._core = None
+                self.state, self.detail = "halted", f"the trusted core does not start: {exc}"
+                self._on_event(self.detail)
+                return
+            else:
+                self._on_event("core restarted")
+                return
+
+
+async def provision(settings: CoreSettings, *, destroy_existing: bool) -> Inventory:
+    """Make the keys and the anchor by a core of its own; return what is in the token then.
+
+    Raises:
+        HwkmError: what the core says; for TokenAlreadyProvisioned nothing was changed.
+    """
+    return await _once(Provision(settings=settings, destroy_existing=destroy_existing))
+
+
+async def inspect(settings: CoreSettings) -> Inventory:
+    """Return what is in the token, by a core of its own; change nothing.
+
+    Raises:
+        HwkmError: what the core says.
+    """
+    return await _once(Inspect(settings=settings))
+
+
+async def _once(message: CoreStart) -> Inventory:
+    core = await _CoreProcess.spawn()
+    try:
+        started: CoreStarted = await core.link.start(message)
+    finally:
+        await core.end()
+    if not isinstance(started, Inventory):
+        raise Unavailable("the trusted core answered out of turn")
+    return started
+
+
+class _CoreProcess:
+    """One life of the core: its process and our link to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, link: CoreLink) -> None:
+        self._process = process
+        self.link = link
+        self.pid = process.pid
+
+    @classmethod
+    async def spawn(cls) -> _CoreProcess:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "hwkm.core",
+                "--channel",
+                str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        _, link = await asyncio.get_running_loop().connect_accepted_socket(CoreLink, ours)
+        return cls(process, link)
+
+    async def stop(self) -> None:
+        """Ask it to settle and end, then see that it has ended."""
+        with contextlib.suppress(HwkmError, TimeoutError):
+            await asyncio.wait_for(self.link.call(Stop()), STOP_TIMEOUT_S)
+        await self.end()
+
+    async def end(self) -> None:
+        """Close our end and wait for the process; kill it if it does not end by itself."""
+        self.link.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
