@@ -42,8 +42,18 @@ def _pin_of(path: str, data: bytearray) -> Pin:
 def _check_mode(path: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"PIN file {path} is not a regular file")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if status.st_mode & _others_bits(status):
         mode = stat.S_IMODE(status.st_mode)
         raise ConfigError(f"PIN file {path} has mode {mode:04o}; others may use it. Run: chmod 600 {path}")
     if status.st_uid not in (os.geteuid(), 0):
         raise ConfigError(f"PIN file {path} belongs to uid {status.st_uid}, not to uid {os.geteuid()}")
+
+
+def _others_bits(status: os.stat_result) -> int:
+    """Permission bits that would let somebody else use the file.
+
+    systemd 254 and later hands a credential over as root:root 0440, where the group bit is the mask
+    of an ACL that names the service's user (systemd.exec(5), acl(5)); group root is root anyway.
+    """
+    others = stat.S_IRWXG | stat.S_IRWXO
+    return others & ~stat.S_IRGRP if (status.st_uid, status.st_gid) == (0, 0) else others
