@@ -2,38 +2,54 @@
 
 The index is read and written only by its own authorisation value in an HMAC session. An owner
 can remove it and define one with the same Name and contents, but cannot give it that value
-without knowing it: the first command on it fails, and so does the response's HMAC.
+without knowing it: the first command on it is refused.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
-from tpm2_pytss import TSS2_Exception
 from tpm2_pytss.constants import TPM2_RC
 
-from hwkm.errors import AnchorTampered, AnchorUncertain, FormatError, TokenError
+from hwkm.errors import AnchorTampered, AnchorUncertain, FormatError, TokenError, TokenUnavailable
 from hwkm.formats.anchor import ANCHOR_BYTES, AnchorState
-from hwkm.tokens.tpm.connection import Connection
-from hwkm.tokens.tpm.errors import definitely_not_applied, refused_authorisation, translate
+from hwkm.tokens.tpm.commands import nv_read, nv_write
+from hwkm.tokens.tpm.errors import (
+    CommandRefused,
+    definitely_not_applied,
+    error_number,
+    refused_authorisation,
+    translate,
+)
+from hwkm.tokens.tpm.hmac_session import Entity, HmacSession
 
-# What the TPM answers when the index is not there, was never written, or is smaller.
-_NOT_OURS = frozenset({TPM2_RC.HANDLE, TPM2_RC.NV_UNINITIALIZED, TPM2_RC.NV_RANGE, TPM2_RC.NV_AUTHORIZATION})
+# The index is not there, was never written, is smaller, or may not be used in this way.
+_NOT_OURS: Final = frozenset(
+    {
+        int(TPM2_RC.HANDLE),
+        int(TPM2_RC.NV_UNINITIALIZED),
+        int(TPM2_RC.NV_RANGE),
+        int(TPM2_RC.NV_AUTHORIZATION),
+        int(TPM2_RC.NV_LOCKED),
+        int(TPM2_RC.AUTH_TYPE),
+        int(TPM2_RC.AUTH_UNAVAILABLE),
+        int(TPM2_RC.ATTRIBUTES),
+    }
+)
 
 
 class TpmAnchor:
     """One NV index; each advance is one NV write."""
 
-    def __init__(self, connection: Connection, index: Any, session: Any) -> None:
-        self._esapi = connection.esapi
-        self._index = index
+    def __init__(self, session: HmacSession, index: Entity) -> None:
         self._session = session
+        self._index = index
 
     def read(self) -> AnchorState:
         try:
-            data = bytes(self._esapi.nv_read(self._index, ANCHOR_BYTES, session1=self._session))
-        except TSS2_Exception as exc:
-            raise _read_failure(exc) from exc
+            data = nv_read(self._session, self._index, ANCHOR_BYTES)
+        except CommandRefused as exc:
+            raise _foreign(exc) or translate(exc.code, "reading the anchor") from exc
         try:
             return AnchorState.parse(data)
         except FormatError as exc:
@@ -41,19 +57,19 @@ class TpmAnchor:
 
     def advance(self, state: AnchorState) -> None:
         try:
-            self._esapi.nv_write(self._index, state.encode(), session1=self._session)
-        except TSS2_Exception as exc:
-            raise _write_failure(exc) from exc
+            nv_write(self._session, self._index, state.encode())
+        except CommandRefused as exc:
+            raise _foreign(exc) or _unapplied(exc) from exc
+        except TokenUnavailable as exc:
+            raise AnchorUncertain(f"writing the anchor: {exc}") from exc
 
 
-def _read_failure(error: TSS2_Exception) -> TokenError:
-    if refused_authorisation(error) or error.error in _NOT_OURS:
-        return AnchorTampered(f"the anchor's NV index is not the one hwkm made: {error}")
-    return translate(error, "reading the anchor")
+def _foreign(refusal: CommandRefused) -> TokenError | None:
+    if refused_authorisation(refusal.code) or error_number(refusal.code) in _NOT_OURS:
+        return AnchorTampered(f"the anchor's NV index is not the one hwkm made: {refusal}")
+    return None
 
 
-def _write_failure(error: TSS2_Exception) -> TokenError:
-    if refused_authorisation(error):
-        return AnchorTampered(f"the anchor's NV index is not the one hwkm made: {error}")
-    definite = definitely_not_applied(error, "writing the anchor")
-    return definite or AnchorUncertain(f"writing the anchor failed: {error}")
+def _unapplied(refusal: CommandRefused) -> TokenError:
+    definite = definitely_not_applied(refusal.code, "writing the anchor")
+    return definite or AnchorUncertain(f"writing the anchor failed: {refusal}")

@@ -40,19 +40,20 @@ class Connection:
             TokenUnavailable: the TPM is not there.
             TokenError: the TPM refused.
         """
+        self._out_of_step = False
         name, _, configuration = tcti.partition(":")
         try:
-            self.tcti: Any = TCTILdr(name, configuration)
+            self._tcti: Any = TCTILdr(name, configuration)
         except TSS2_Exception as exc:
             raise TokenUnavailable(f"no TPM answers at {tcti}: {exc}") from exc
         try:
             with translated(f"opening the TPM at {tcti}"):
-                self.esapi: Any = ESAPI(self.tcti)
+                self.esapi: Any = ESAPI(self._tcti)
                 self._start_up()
                 if not _has_resource_manager(tcti):
                     self._flush_leftovers()
         except BaseException:
-            self.tcti.close()
+            self._tcti.close()
             raise
 
     def handles(self, first: int, count: int = _HANDLES_MAX) -> list[int]:
@@ -75,11 +76,30 @@ class Connection:
             _, data = self.esapi.get_capability(TPM2_CAP.TPM_PROPERTIES, first, count)
         return {int(item.property): int(item.value) for item in data.data.tpmProperties}
 
+    def transact(self, command: bytes) -> bytes:
+        """Send a marshalled command and return the TPM's answer, beside ESAPI.
+
+        Raises:
+            TokenUnavailable: nothing is known of what the TPM did; this connection is of no use
+                any more.
+        """
+        if self._out_of_step:
+            raise TokenUnavailable("the connection to the TPM broke in the middle of a command")
+        # Stays set if anything interrupts us: the next answer would be that of another command.
+        self._out_of_step = True
+        try:
+            self._tcti.transmit(command)
+            answer: bytes = self._tcti.receive()
+        except TSS2_Exception as exc:
+            raise TokenUnavailable(f"the TPM does not answer: {exc}") from exc
+        self._out_of_step = False
+        return answer
+
     def close(self) -> None:
         """Let go of the TPM. May be called again."""
         if not self.esapi.is_closed():
             self.esapi.close()
-            self.tcti.close()
+            self._tcti.close()
 
     def _start_up(self) -> None:
         """Send TPM2_Startup where no firmware did, as on a bare swtpm."""
@@ -97,8 +117,7 @@ class Connection:
 
     def _flush(self, handle: int) -> None:
         # ESAPI flushes only what it made or loaded itself.
-        self.tcti.transmit(struct.pack(">HIII", 0x8001, 14, _FLUSH_CONTEXT, handle))
-        self.tcti.receive()
+        self.transact(struct.pack(">HIII", 0x8001, 14, _FLUSH_CONTEXT, handle))
 
 
 def _has_resource_manager(tcti: str) -> bool:

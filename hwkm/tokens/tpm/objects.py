@@ -1,4 +1,4 @@
-"""hwkm's objects in a TPM: their handles, and how they are listed.
+"""hwkm's objects in a TPM: their handles, and how they are listed and identified.
 
 ====================  =======================================================================
 handle                object
@@ -13,6 +13,8 @@ handle                object
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from tpm2_pytss.types import TPM2B_PUBLIC
 
 from hwkm.tokens.tpm.connection import Connection
 from hwkm.tokens.tpm.errors import translated
@@ -54,9 +56,20 @@ def existing(connection: Connection, handles: Handles) -> list[int]:
 
 
 def describe(connection: Connection, handles: Handles, handle: int) -> str:
-    """Return one line that says what is at the handle, with the TPM's own digest of it (its Name)."""
+    """Return one line that says what is at the handle, with the TPM's own digest of it (its Name).
+
+    Raises:
+        TokenError: the hardware failed.
+    """
     with translated(f"reading 0x{handle:08x}"):
         item = connection.esapi.tr_from_tpmpublic(handle)
         name = bytes(connection.esapi.tr_get_name(item))
         connection.esapi.tr_close(item)
     return f"{handles.names()[handle]} at 0x{handle:08x} (Name {name.hex()})"
+
+
+def public_point(public: TPM2B_PUBLIC) -> bytes:
+    """Return the point of a P-256 public area, 65 bytes uncompressed."""
+    unique = public.publicArea.unique.ecc
+    # Some TPMs leave out leading zeros of a coordinate.
+    return b"\x04" + bytes(unique.x).rjust(32, b"\0") + bytes(unique.y).rjust(32, b"\0")

@@ -1,0 +1,80 @@
+"""The four TPM commands that run all day (TPM 2.0 library specification, part 3)."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from hwkm.errors import TokenUnavailable
+from hwkm.tokens.tpm.hmac_session import DECRYPT, ENCRYPT, Entity, HmacSession, sized, split_sized
+
+_ECDH_ZGEN: Final = 0x154
+_SIGN: Final = 0x15D
+_NV_READ: Final = 0x14E
+_NV_WRITE: Final = 0x137
+
+_COORDINATE_BYTES: Final = 32
+_ALG_NULL: Final = 0x0010
+_ECDSA_SHA256: Final = struct.pack(">HH", 0x0018, 0x000B)
+# Scheme: the key's own. Ticket TPM_ST_HASHCHECK of the null hierarchy: the digest was made outside,
+# which an unrestricted key accepts.
+_SIGN_OPTIONS: Final = struct.pack(">HHIH", _ALG_NULL, 0x8024, 0x40000007, 0)
+_OFFSET_ZERO: Final = b"\0\0"
+
+
+def ecdh_zgen(session: HmacSession, key: Entity, point: bytes) -> bytes:
+    """Return the x coordinate (32 bytes) of private key times ``point`` (65 bytes).
+
+    Raises:
+        CommandRefused: the TPM refused.
+        TokenUnavailable: the TPM does not answer as it should.
+    """
+    in_point = sized(point[1:33]) + sized(point[33:])
+    answer = session.execute(_ECDH_ZGEN, (key,), in_point, b"", DECRYPT | ENCRYPT)
+    out_point, _ = split_sized(answer)
+    x, _ = split_sized(out_point)
+    return _padded(x)
+
+
+def sign_sha256(session: HmacSession, key: Entity, digest: bytes) -> bytes:
+    """Return the ECDSA signature of a SHA-256 digest: r and s, 32 bytes each.
+
+    Raises:
+        CommandRefused: the TPM refused.
+        TokenUnavailable: the TPM does not answer as it should.
+    """
+    answer = session.execute(_SIGN, (key,), digest, _SIGN_OPTIONS, DECRYPT)
+    if not answer.startswith(_ECDSA_SHA256):
+        raise TokenUnavailable("the TPM signed with another scheme than ECDSA with SHA-256")
+    r, rest = split_sized(answer[len(_ECDSA_SHA256) :])
+    s, _ = split_sized(rest)
+    return _padded(r) + _padded(s)
+
+
+def nv_read(session: HmacSession, index: Entity, size: int) -> bytes:
+    """Return the first ``size`` bytes of an NV index, authorised by the index itself.
+
+    Raises:
+        CommandRefused: the TPM refused.
+        TokenUnavailable: the TPM does not answer as it should.
+    """
+    parameters = size.to_bytes(2, "big") + _OFFSET_ZERO
+    data, _ = split_sized(session.execute(_NV_READ, (index, index), None, parameters, ENCRYPT))
+    return data
+
+
+def nv_write(session: HmacSession, index: Entity, data: bytes) -> None:
+    """Write an NV index from its beginning, authorised by the index itself. Durable on return.
+
+    Raises:
+        CommandRefused: the TPM refused.
+        TokenUnavailable: written or not, unknown.
+    """
+    session.execute(_NV_WRITE, (index, index), data, _OFFSET_ZERO, DECRYPT)
+
+
+def _padded(coordinate: bytes) -> bytes:
+    """Return a TPM's big number as 32 bytes; some TPMs leave out leading zeros."""
+    if len(coordinate) > _COORDINATE_BYTES:
+        raise TokenUnavailable("the TPM answered with a number that is not of P-256")
+    return coordinate.rjust(_COORDINATE_BYTES, b"\0")

@@ -1,0 +1,208 @@
+"""A salted HMAC session with parameter encryption, for the few commands that run all day.
+
+ESAPI of tpm2-tss 3.2 and 4.0 makes a new OpenSSL library context for each hash, HMAC and nonce:
+4 ms of processor time a command, ten times what the TPM emulator itself needs. So the four commands
+of :mod:`hwkm.tokens.tpm.commands` go through this session, and everything that is done once
+(set-up, opening) through ESAPI. ADR 0004 has the measurement and the price.
+
+TPM 2.0 library specification, part 1: 18.7 and 19.6 (HMAC sessions), 21 (parameter encryption),
+B.3 and C.6.1 (KDFa, KDFe, ECC secret sharing). Session algorithms: SHA-256, AES-128-CFB. A TPM
+checks each HMAC of ours, so a mistake here is a refusal; each answer's HMAC is checked below,
+before the answer is looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import struct
+import time
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from cryptography.hazmat.decrepit.ciphers.modes import CFB
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+
+from hwkm.crypto.p256 import encode_point, load_point
+from hwkm.errors import TokenUnavailable
+from hwkm.secret import SecretBytes
+from hwkm.tokens.tpm.errors import TRY_AGAIN, CommandRefused
+
+_NO_SESSIONS: Final = 0x8001
+_SESSIONS: Final = 0x8002
+_START_AUTH_SESSION: Final = 0x176
+_RH_NULL: Final = 0x40000007
+# TPM_SE_HMAC; AES, 128 bits, CFB; SHA-256
+_SESSION_ALGORITHMS: Final = struct.pack(">BHHHH", 0x00, 0x0006, 128, 0x0043, 0x000B)
+
+_HEADER: Final = struct.Struct(">HII")
+_NONCE_BYTES: Final = 32
+_DIGEST_BYTES: Final = 32
+_AES_KEY_BYTES: Final = 16
+
+CONTINUE_SESSION: Final = 0x01
+DECRYPT: Final = 0x20  # the TPM decrypts the first command parameter
+ENCRYPT: Final = 0x40  # the TPM encrypts the first answer parameter
+
+# The TPM asks for the same command again; about a second in all, then TokenBusy.
+_PAUSES_S: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.4)
+
+
+class Transport(Protocol):
+    """What carries a command to the TPM and its answer back."""
+
+    def transact(self, command: bytes) -> bytes:
+        """Return the answer to a command.
+
+        Raises:
+            TokenUnavailable: nothing is known of what the TPM did.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A TPM object or NV index that a command uses: handle, Name, and authorisation value."""
+
+    handle: bytes
+    name: bytes
+    authorisation: SecretBytes
+
+
+class HmacSession:
+    """One session; every command continues it. One thread."""
+
+    def __init__(self, transport: Transport, salt_handle: int, salt_point: bytes) -> None:
+        """Start the session, salted with the P-256 storage key at ``salt_handle``.
+
+        Raises:
+            CommandRefused: the TPM refused.
+            TokenUnavailable: the TPM does not answer.
+        """
+        self._transport = transport
+        salt, encrypted_salt = _share_salt(salt_point)
+        nonce_caller = os.urandom(_NONCE_BYTES)
+        body = struct.pack(">II", salt_handle, _RH_NULL)
+        body += sized(nonce_caller) + sized(encrypted_salt) + _SESSION_ALGORITHMS
+        answer = self._send(_command(_NO_SESSIONS, _START_AUTH_SESSION, body))
+        self._handle = answer[10:14]
+        self._nonce_tpm, _ = split_sized(answer[14:])
+        with salt:
+            key = _kdfa(salt.expose(), b"ATH\0", self._nonce_tpm + nonce_caller, _DIGEST_BYTES)
+        self._session_key = SecretBytes(key)
+
+    def execute(
+        self, code: int, handles: tuple[Entity, ...], first: bytes | None, rest: bytes, flags: int
+    ) -> bytes:
+        """Run a command authorised by the first of ``handles`` and return the answer's parameters.
+
+        ``first`` is the content of the command's first parameter if that is a sized buffer
+        (encrypted if ``flags`` has DECRYPT), ``rest`` the parameters after it.
+
+        Raises:
+            CommandRefused: the TPM refused; the session goes on.
+            TokenUnavailable: the TPM does not answer, or the answer is not authentic.
+        """
+        with SecretBytes(self._session_key.expose() + handles[0].authorisation.expose()) as key:
+            value = key.expose()
+            nonce_caller = os.urandom(_NONCE_BYTES)
+            if first is not None:
+                if flags & DECRYPT:
+                    first = _cfb(value, nonce_caller + self._nonce_tpm).encryptor().update(first)
+                rest = sized(first) + rest
+            command = self._authorised(code, handles, rest, nonce_caller, flags, value)
+            answer = self._send(command)
+            return self._verified(code, answer, nonce_caller, value)
+
+    def _authorised(
+        self,
+        code: int,
+        handles: tuple[Entity, ...],
+        parameters: bytes,
+        nonce_caller: bytes,
+        flags: int,
+        key: bytes,
+    ) -> bytes:
+        attributes = bytes((flags | CONTINUE_SESSION,))
+        names = b"".join(entity.name for entity in handles)
+        cp_hash = hashlib.sha256(code.to_bytes(4, "big") + names + parameters).digest()
+        mac = hmac.digest(key, cp_hash + nonce_caller + self._nonce_tpm + attributes, "sha256")
+        area = self._handle + sized(nonce_caller) + attributes + sized(mac)
+        body = b"".join(entity.handle for entity in handles)
+        body += len(area).to_bytes(4, "big") + area + parameters
+        return _command(_SESSIONS, code, body)
+
+    def _verified(self, code: int, answer: bytes, nonce_caller: bytes, key: bytes) -> bytes:
+        """Check the answer's HMAC, then decrypt its first parameter if the TPM encrypted it."""
+        size = int.from_bytes(answer[10:14], "big")
+        parameters, area = answer[14 : 14 + size], answer[14 + size :]
+        nonce_tpm, area = split_sized(area)
+        attributes, (mac, trailing) = area[:1], split_sized(area[1:])
+        rp_hash = hashlib.sha256(bytes(4) + code.to_bytes(4, "big") + parameters).digest()
+        expected = hmac.digest(key, rp_hash + nonce_tpm + nonce_caller + attributes, "sha256")
+        if trailing or not hmac.compare_digest(mac, expected):
+            raise TokenUnavailable("an answer of the TPM is not authentic: something between alters it")
+        self._nonce_tpm = nonce_tpm
+        if not attributes[0] & ENCRYPT:
+            return parameters
+        first, rest = split_sized(parameters)
+        return sized(_cfb(key, nonce_tpm + nonce_caller).decryptor().update(first)) + rest
+
+    def _send(self, command: bytes) -> bytes:
+        for pause_s in (*_PAUSES_S, None):
+            answer = self._transport.transact(command)
+            if len(answer) < _HEADER.size:
+                raise TokenUnavailable("the TPM's answer is cut short")
+            _, size, code = _HEADER.unpack_from(answer)
+            if code == 0 and size == len(answer):
+                return answer
+            if code not in TRY_AGAIN or pause_s is None:
+                raise CommandRefused(code)
+            time.sleep(pause_s)
+        raise AssertionError("unreachable")
+
+
+def sized(data: bytes) -> bytes:
+    """Return a TPM2B: size (u16) and data."""
+    return len(data).to_bytes(2, "big") + data
+
+
+def split_sized(data: bytes) -> tuple[bytes, bytes]:
+    """Return the content of a leading TPM2B, and what follows it.
+
+    Raises:
+        TokenUnavailable: the data ends before the TPM2B does.
+    """
+    end = 2 + int.from_bytes(data[:2], "big")
+    if len(data) < end or len(data) < 2:
+        raise TokenUnavailable("the TPM's answer is cut short")
+    return data[2:end], data[end:]
+
+
+def _command(tag: int, code: int, body: bytes) -> bytes:
+    return _HEADER.pack(tag, _HEADER.size + len(body), code) + body
+
+
+def _share_salt(salt_point: bytes) -> tuple[SecretBytes, bytes]:
+    """Return a fresh salt and what tells it to the holder of the salt key (part 1, C.6.1)."""
+    ephemeral = ec.generate_private_key(ec.SECP256R1())
+    shared = ephemeral.exchange(ec.ECDH(), load_point(salt_point))
+    point = encode_point(ephemeral.public_key())
+    ephemeral_x, ephemeral_y, salt_x = point[1:33], point[33:], salt_point[1:33]
+    # KDFe: one block of SHA-256 is all that is asked for.
+    salt = hashlib.sha256(b"\0\0\0\1" + shared + b"SECRET\0" + ephemeral_x + salt_x).digest()
+    return SecretBytes(salt), sized(ephemeral_x) + sized(ephemeral_y)
+
+
+def _kdfa(key: bytes, label: bytes, context: bytes, length: int) -> bytes:
+    """Return KDFa (SP 800-108 counter mode, HMAC-SHA-256), at most one block of 32 bytes."""
+    block = b"\0\0\0\1" + label + context + (8 * length).to_bytes(4, "big")
+    return hmac.digest(key, block, "sha256")[:length]
+
+
+def _cfb(key: bytes, nonces: bytes) -> Cipher[CFB]:
+    material = _kdfa(key, b"CFB\0", nonces, 2 * _AES_KEY_BYTES)
+    return Cipher(AES(material[:_AES_KEY_BYTES]), CFB(material[_AES_KEY_BYTES:]))

@@ -1,0 +1,135 @@
+"""An opened TPM with the keys and the anchor that hwkm made in it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tpm2_pytss.constants import TPM2_PT, TPM2_PT_FIRMWARE, TPM2_PT_HR, TPM2_PT_VENDOR, TPMA_OBJECT
+from tpm2_pytss.types import TPM2B_PUBLIC
+
+from hwkm.errors import AnchorTampered, TokenPinIncorrect
+from hwkm.secret import Pin, SecretBytes
+from hwkm.tokens.pairing import verify_cohort, verify_key_pairs
+from hwkm.tokens.token import TokenDescription
+from hwkm.tokens.tpm.anchor import TpmAnchor
+from hwkm.tokens.tpm.authorisation import ANCHOR, AUDIT, COHORT, authorisation_value
+from hwkm.tokens.tpm.commands import sign_sha256
+from hwkm.tokens.tpm.connection import Connection
+from hwkm.tokens.tpm.errors import CommandRefused, refused_authorisation, translated
+from hwkm.tokens.tpm.hmac_session import Entity, HmacSession
+from hwkm.tokens.tpm.keys import TpmAuditKey, TpmCohortKey
+from hwkm.tokens.tpm.objects import Handles, public_point
+from hwkm.tokens.tpm.policy import verify_public_area
+from hwkm.tokens.tpm.provisioning import esapi_session
+from hwkm.tokens.tpm.templates import AUDIT_ATTRIBUTES, COHORT_ATTRIBUTES, STORAGE_ATTRIBUTES
+
+_RANDOM_BYTES_MAX: Final = 32  # what every TPM gives at a time
+
+
+class TpmToken:
+    """An opened TPM."""
+
+    def __init__(self, connection: Connection, handles: Handles, pin: Pin) -> None:
+        """Find hwkm's objects and check that they belong together.
+
+        Raises:
+            TokenPinIncorrect: every object refused the authorisation that the PIN gives.
+            AnchorTampered: keys and anchor do not belong together.
+            TokenError: the hardware failed.
+        """
+        self._connection = connection
+        with translated("finding hwkm's objects in the TPM"):
+            self._load(connection, handles, pin)
+        verify_cohort(self._read_anchor(), self.cohort_key.public_key())
+
+    def random(self, length: int) -> bytes:
+        value = b""
+        with translated("drawing random bytes"):
+            while len(value) < length:
+                wanted = min(length - len(value), _RANDOM_BYTES_MAX)
+                value += bytes(self._connection.esapi.get_random(wanted))
+        return value
+
+    def verify_key_policy(self) -> None:
+        for name, (public, attributes) in self._public_areas.items():
+            verify_public_area(name, public, attributes)
+        verify_key_pairs(self.cohort_key, self.audit_key)
+
+    def describe(self) -> TokenDescription:
+        fixed = self._connection.properties(TPM2_PT.FIXED, 64)
+        variable = self._connection.properties(TPM2_PT.VAR, 64)
+        version = fixed.get(TPM2_PT_FIRMWARE.VERSION_1, 0)
+        return TokenDescription(
+            kind="tpm",
+            manufacturer=_text([fixed.get(TPM2_PT.MANUFACTURER, 0)]),
+            model=_text([fixed.get(TPM2_PT_VENDOR.STRING_1 + offset, 0) for offset in range(4)]),
+            label="",
+            serial="",
+            firmware=f"{version >> 16}.{version & 0xFFFF}",
+            persistent_keys_free=variable.get(TPM2_PT_HR.PERSISTENT_AVAIL),
+        )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _load(self, connection: Connection, handles: Handles, pin: Pin) -> None:
+        storage_item = connection.esapi.tr_from_tpmpublic(handles.storage)
+        with esapi_session(connection, storage_item) as session:
+            _, storage_public = _find_key(connection, session, handles.storage, SecretBytes(b""))
+            cohort, cohort_public = _find_key(
+                connection, session, handles.cohort, authorisation_value(pin, COHORT)
+            )
+            self._audit, audit_public = _find_key(
+                connection, session, handles.audit, authorisation_value(pin, AUDIT)
+            )
+            index = _find(connection, session, handles.anchor, authorisation_value(pin, ANCHOR))
+        self._public_areas: dict[str, tuple[TPM2B_PUBLIC, TPMA_OBJECT]] = {
+            "storage primary": (storage_public, STORAGE_ATTRIBUTES),
+            "cohort key": (cohort_public, COHORT_ATTRIBUTES),
+            "audit key": (audit_public, AUDIT_ATTRIBUTES),
+        }
+        self._session = HmacSession(connection, handles.storage, public_point(storage_public))
+        self.cohort_key = TpmCohortKey(self._session, cohort, public_point(cohort_public))
+        self.audit_key = TpmAuditKey(self._session, self._audit, public_point(audit_public))
+        self.anchor = TpmAnchor(self._session, index)
+
+    def _read_anchor(self) -> Any:
+        """Read the anchor; tell a wrong PIN (refused everywhere) from a foreign index."""
+        try:
+            return self.anchor.read()
+        except AnchorTampered as exc:
+            if self._audit_key_refuses():
+                raise TokenPinIncorrect("the TPM refuses the PIN for every object") from exc
+            raise
+
+    def _audit_key_refuses(self) -> bool:
+        try:
+            sign_sha256(self._session, self._audit, bytes(32))
+        except CommandRefused as exc:
+            return refused_authorisation(exc.code)
+        return False
+
+
+def _find_key(
+    connection: Connection, session: Any, handle: int, value: SecretBytes
+) -> tuple[Entity, TPM2B_PUBLIC]:
+    """Return a persistent key and its public area, both read under the session's HMAC."""
+    item = connection.esapi.tr_from_tpmpublic(handle, session1=session)
+    public, *_ = connection.esapi.read_public(item, session1=session)
+    return _entity(connection, handle, item, value), public
+
+
+def _find(connection: Connection, session: Any, handle: int, value: SecretBytes) -> Entity:
+    item = connection.esapi.tr_from_tpmpublic(handle, session1=session)
+    return _entity(connection, handle, item, value)
+
+
+def _entity(connection: Connection, handle: int, item: Any, value: SecretBytes) -> Entity:
+    name = bytes(connection.esapi.tr_get_name(item))
+    return Entity(handle.to_bytes(4, "big"), name, value)
+
+
+def _text(words: list[int]) -> str:
+    """Return what a TPM packs into 32-bit properties as text."""
+    raw = b"".join(word.to_bytes(4, "big") for word in words)
+    return raw.replace(b"\0", b"").decode("latin-1").strip()

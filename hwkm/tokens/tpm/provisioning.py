@@ -1,0 +1,116 @@
+"""Making hwkm's objects in a TPM, by ESAPI: done once, so its speed does not matter.
+
+Authorisation values travel only in encrypted parameters of a salted session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tpm2_pytss.constants import ESYS_TR, TPM2_ALG, TPM2_SE, TPMA_SESSION
+from tpm2_pytss.types import TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE, TPMS_SENSITIVE_CREATE
+
+from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
+from hwkm.secret import Pin, SecretBytes
+from hwkm.tokens.pairing import cohort_digest
+from hwkm.tokens.tpm.authorisation import ANCHOR, AUDIT, COHORT, authorisation_value
+from hwkm.tokens.tpm.connection import Connection
+from hwkm.tokens.tpm.errors import translated
+from hwkm.tokens.tpm.objects import Handles, public_point
+from hwkm.tokens.tpm.templates import (
+    anchor_template,
+    audit_template,
+    cohort_template,
+    session_cipher,
+    storage_template,
+)
+
+
+def make_all(connection: Connection, handles: Handles, pin: Pin) -> None:
+    """Make storage primary, audit key, cohort key and, last, the anchor.
+
+    Raises:
+        TokenFull: no room for another object.
+        TokenError: the hardware failed.
+    """
+    storage = _make_storage_primary(connection, handles.storage)
+    with esapi_session(connection, storage) as session:
+        audit_value, cohort_value = authorisation_value(pin, AUDIT), authorisation_value(pin, COHORT)
+        make_key(connection, storage, session, audit_template(), audit_value, handles.audit)
+        cohort = make_key(connection, storage, session, cohort_template(), cohort_value, handles.cohort)
+        state = AnchorState(0, EMPTY_ROOT, cohort_digest(cohort))
+        make_anchor(connection, session, authorisation_value(pin, ANCHOR), handles.anchor, state)
+
+
+@contextmanager
+def esapi_session(connection: Connection, storage_key: Any) -> Iterator[Any]:
+    """Give an ESAPI session, salted with the storage primary, and flush it afterwards.
+
+    Raises:
+        TokenError: the hardware failed.
+    """
+    esapi = connection.esapi
+    attributes = TPMA_SESSION.CONTINUESESSION | TPMA_SESSION.DECRYPT | TPMA_SESSION.ENCRYPT
+    with translated("starting a session with the TPM"):
+        session = esapi.start_auth_session(
+            storage_key, ESYS_TR.NONE, TPM2_SE.HMAC, session_cipher(), TPM2_ALG.SHA256
+        )
+        esapi.trsess_set_attributes(session, attributes, 0xFF)
+    yield session
+    # Not after an error: the connection is closed then, and the next one flushes what is left.
+    with translated("ending a session with the TPM"):
+        esapi.flush_context(session)
+
+
+def make_key(
+    connection: Connection,
+    storage_key: Any,
+    session: Any,
+    template: TPM2B_PUBLIC,
+    value: SecretBytes,
+    handle: int,
+) -> bytes:
+    """Make a key under the storage primary, keep it at ``handle``, return its public point.
+
+    Raises:
+        TokenFull: no room for another persistent object.
+        TokenError: the hardware failed.
+    """
+    esapi = connection.esapi
+    sensitive = TPM2B_SENSITIVE_CREATE(TPMS_SENSITIVE_CREATE(userAuth=value.expose()))
+    with translated(f"making the key at 0x{handle:08x}"):
+        private, public, *_ = esapi.create(storage_key, sensitive, template, session1=session)
+        transient = esapi.load(storage_key, private, public, session1=session)
+        _persist(connection, transient, handle)
+    return public_point(public)
+
+
+def make_anchor(
+    connection: Connection, session: Any, value: SecretBytes, index: int, state: AnchorState
+) -> None:
+    """Define the anchor's NV index and write its first state.
+
+    Raises:
+        TokenFull: no room for another NV index.
+        TokenError: the hardware failed.
+    """
+    esapi = connection.esapi
+    with translated(f"defining the anchor at 0x{index:08x}"):
+        item = esapi.nv_define_space(value.expose(), anchor_template(index), session1=session)
+        esapi.tr_set_auth(item, value.expose())
+        esapi.nv_write(item, state.encode(), session1=session)
+
+
+def _make_storage_primary(connection: Connection, handle: int) -> Any:
+    with translated(f"making the storage primary at 0x{handle:08x} as owner of the TPM"):
+        transient, *_ = connection.esapi.create_primary(None, storage_template())
+        return _persist(connection, transient, handle)
+
+
+def _persist(connection: Connection, transient: Any, handle: int) -> Any:
+    """Keep a loaded object at a persistent handle, by the owner's authorisation, and unload it."""
+    persistent = connection.esapi.evict_control(ESYS_TR.OWNER, transient, handle)
+    connection.esapi.flush_context(transient)
+    return persistent
