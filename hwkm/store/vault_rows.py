@@ -35,6 +35,7 @@ VAULT_COLUMNS: Final = (
     vaults.c.created_at_ms,
     vaults.c.updated_at_ms,
 )
+_DIGEST: Final = 6
 KEY_COLUMNS: Final = (
     application_keys.c.alias,
     application_keys.c.wrapped,
@@ -90,23 +91,33 @@ def record_of(row: Sequence[Any]) -> VaultRecord:
         StorageMismatch: the row is damaged. Handing out a vault with a flipped bit would cost
             its owner an attempt, so the digest is compared here.
     """
-    handle, name, uid, gid, params, vault, digest, *factor, version, state, created, updated = row
     try:
-        record = VaultRecord(
-            handle, name, uid, gid, params, vault or b"", _knowledge_factor(factor), created, updated,
-            version, VaultState(state),
-        )  # fmt: skip
+        record = _record(row)
+        if record.vault_digest == row[_DIGEST]:
+            return record
     except (FormatError, ValueError, TypeError, KeyError) as exc:
         raise StorageMismatch("a vault in the record database is damaged") from exc
-    if record.vault_digest != digest:
-        raise StorageMismatch(f"vault {handle.hex()} in the record database is damaged: wrong digest")
-    return record
+    raise StorageMismatch(f"vault {record.handle.hex()} in the record database is damaged: wrong digest")
 
 
 def key_of(row: Sequence[Any]) -> ApplicationKeyRecord:
-    """Return the application key in a row of ``KEY_COLUMNS``."""
+    """Return the application key in a row of ``KEY_COLUMNS``.
+
+    Raises:
+        StorageMismatch: the row is damaged.
+    """
     alias, wrapped, metadata = row
+    if not (isinstance(alias, str) and isinstance(wrapped, bytes) and isinstance(metadata, bytes | None)):
+        raise StorageMismatch("an application key in the record database is damaged")
     return ApplicationKeyRecord(alias, wrapped, metadata)
+
+
+def _record(row: Sequence[Any]) -> VaultRecord:
+    handle, name, uid, gid, params, vault, _digest, *factor, version, state, created, updated = row
+    return VaultRecord(
+        handle, name, uid, gid, params, vault or b"", _knowledge_factor(factor), created, updated,
+        version, VaultState(state),
+    )  # fmt: skip
 
 
 def _knowledge_factor(columns: Sequence[Any]) -> KnowledgeFactorRecord | None:
