@@ -1,0 +1,188 @@
+"""Which cohort public key this client trusts: given in a file, or the first one it was offered.
+
+What is trusted on first use is trusted blindly that one time, as with ssh's known_hosts: somebody
+in the daemon's place at that moment could offer a key of their own, and guess the PINs of vaults
+made for it. Give the key by a file from a source you trust to close that gap. (A signed list of
+cohort keys is a later step.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final, Protocol
+
+from hwkm.crypto import p256
+from hwkm.errors import CohortMismatch, ConfigError, InvalidKeyError
+
+KNOWN_COHORTS_BYTES_MAX: Final = 1024 * 1024
+_KEY_FILE_BYTES_MAX: Final = 1024
+
+
+class CohortTrust(Protocol):
+    """Decides about a cohort key (65 bytes)."""
+
+    def trusted(self) -> bytes | None:
+        """Return the trusted key, or None if none was ever seen.
+
+        Raises:
+            ConfigError: what was remembered cannot be read.
+        """
+        ...
+
+    def verify(self, offered: bytes) -> bytes:
+        """Return ``offered`` if it is the trusted key, or the first ever seen (then remember it).
+
+        Raises:
+            CohortMismatch: another key is trusted.
+            ConfigError: what was remembered cannot be read or written.
+        """
+        ...
+
+
+def fingerprint(public_key: bytes) -> str:
+    """SHA-256 of a cohort key, in hex: short enough to be compared by people."""
+    return hashlib.sha256(public_key).hexdigest()
+
+
+def parse_cohort_key(text: str, source: str) -> bytes:
+    """Read a key written as 130 hex digits.
+
+    Raises:
+        ConfigError: it is not a P-256 point.
+    """
+    try:
+        key = bytes.fromhex(text.strip())
+        p256.load_point(key)
+    except (ValueError, InvalidKeyError) as exc:
+        raise ConfigError(f"{source}: not a cohort key (130 hex digits of a P-256 point)") from exc
+    return key
+
+
+def read_cohort_key_file(path: Path) -> bytes:
+    """Read a file that holds one key.
+
+    Raises:
+        ConfigError: it cannot be read or holds no key.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_KEY_FILE_BYTES_MAX).decode("ascii", "replace")
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    return parse_cohort_key(text, str(path))
+
+
+class FixedCohort:
+    """Exactly this key."""
+
+    def __init__(self, public_key: bytes) -> None:
+        self._public_key = public_key
+
+    def trusted(self) -> bytes | None:
+        return self._public_key
+
+    def verify(self, offered: bytes) -> bytes:
+        if offered != self._public_key:
+            raise _mismatch(self._public_key, offered, "the key it was told to trust")
+        return offered
+
+
+class KnownCohort:
+    """The key that was first offered on one socket, remembered in a file of ``KEY  SOCKET`` lines."""
+
+    def __init__(self, socket_path: Path | str, file: Path | None = None) -> None:
+        self._service = os.path.abspath(socket_path)  # noqa: PTH100  (must not follow symbolic links)
+        self._file = file or known_cohorts_path()
+
+    @property
+    def file(self) -> Path:
+        """Where the keys are remembered."""
+        return self._file
+
+    def trusted(self) -> bytes | None:
+        for key, service in self._lines():
+            if service == self._service:
+                return parse_cohort_key(key, str(self._file))
+        return None
+
+    def verify(self, offered: bytes) -> bytes:
+        known = self.trusted()
+        if known is None:
+            self._write([*self._lines(), (offered.hex(), self._service)])
+        elif known != offered:
+            raise _mismatch(known, offered, f"the one remembered in {self._file}")
+        return offered
+
+    def replace(self, public_key: bytes) -> None:
+        """Trust another key from now on. Vaults made for the old one no longer open here.
+
+        Raises:
+            ConfigError: the file cannot be read or written.
+        """
+        others = [line for line in self._lines() if line[1] != self._service]
+        self._write([*others, (public_key.hex(), self._service)])
+
+    def _lines(self) -> list[tuple[str, str]]:
+        try:
+            with self._file.open("rb") as file:
+                _require_private(self._file, os.fstat(file.fileno()))
+                text = file.read(KNOWN_COHORTS_BYTES_MAX).decode("utf-8", "surrogateescape")
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise ConfigError(f"{self._file}: {exc.strerror}") from exc
+        return [_split(line, self._file) for line in text.splitlines() if line]
+
+    def _write(self, lines: list[tuple[str, str]]) -> None:
+        if any(character in self._service for character in "\r\n"):
+            raise ConfigError("a socket path with a line break in it cannot be remembered")
+        text = "".join(f"{key}  {service}\n" for key, service in lines)
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _replace_file(self._file, text.encode("utf-8", "surrogateescape"))
+        except OSError as exc:
+            raise ConfigError(f"cannot remember the cohort key in {self._file}: {exc.strerror}") from exc
+
+
+def known_cohorts_path() -> Path:
+    """``known_cohorts`` under $XDG_CONFIG_HOME/hwkm, by default ~/.config/hwkm."""
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "hwkm" / "known_cohorts"
+
+
+def _mismatch(trusted: bytes, offered: bytes, what: str) -> CohortMismatch:
+    return CohortMismatch(
+        f"the daemon offers cohort key {fingerprint(offered)[:16]}…, this client trusts "
+        f"{fingerprint(trusted)[:16]}…, {what}"
+    )
+
+
+def _require_private(path: Path, facts: os.stat_result) -> None:
+    """Who may write this file decides which key is trusted."""
+    if facts.st_uid not in {os.geteuid(), 0} or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(f"{path} can be written by others: chmod 600 {path}, and check what is in it")
+
+
+def _split(line: str, path: Path) -> tuple[str, str]:
+    key, gap, service = line.partition("  ")
+    if not gap or not service:
+        raise ConfigError(f"{path}: a line is not 'KEY  SOCKET'")
+    return key, service
+
+
+def _replace_file(path: Path, data: bytes) -> None:
+    """Write a private file whole or not at all."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
