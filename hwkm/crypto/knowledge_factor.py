@@ -141,9 +141,13 @@ def _check_argon2id(params: KfParams) -> None:
 
 
 def _check_scrypt(params: KfParams) -> None:
-    power_of_two = 2 <= params.memory <= 2**20 and params.memory & (params.memory - 1) == 0
-    if not (power_of_two and 1 <= params.iterations <= 32 and 1 <= params.lanes <= 16):
+    """N below 2^(16 r) (RFC 7914 section 6), and 128 N r bytes within the same 2 GiB."""
+    n, r, p = params.memory, params.iterations, params.lanes
+    power_of_two = 2 <= n <= 2**20 and n & (n - 1) == 0
+    if not (power_of_two and 1 <= r <= 32 and 1 <= p <= 16):
         raise FormatError("scrypt cost is out of range (N a power of two up to 2^20, r 1-32, p 1-16)")
+    if n >= 2 ** (16 * r) or 128 * n * r > 2**31:
+        raise FormatError("scrypt cost is out of range (N below 2^(16 r), 128 N r up to 2 GiB)")
 
 
 def _check_sha256(params: KfParams) -> None:

@@ -13,7 +13,8 @@ offset  size  field
 116     56*n  charges, oldest first
 ======  ====  ==========================================================================
 
-A claim entry is its digest (32) and the end of its challenge's life (boot id 16, ms u64 BE).
+A claim entry is its digest (32) and the end of its challenge's life (boot id 16, ms u64 BE). A
+digest of zeros names no claim, so every value has exactly one encoding.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _VERSION: Final = 1
 _HEAD: Final = struct.Struct(">BBBB32s16sQ")
 _ENTRY: Final = struct.Struct(">32s16sQ")
 _NONE: Final = bytes(_ENTRY.size)
+_NO_DIGEST: Final = bytes(DIGEST_BYTES)
+_MS_MAX: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,10 @@ class Instant:
 
     boot_id: bytes
     ms: int
+
+    def __post_init__(self) -> None:
+        if len(self.boot_id) != BOOT_ID_BYTES or not 0 <= self.ms <= _MS_MAX:
+            raise FormatError(f"an instant is a boot id of {BOOT_ID_BYTES} bytes and a u64 of milliseconds")
 
     def ms_since(self, earlier: Instant) -> int:
         """Milliseconds that have *at least* passed since ``earlier``.
@@ -68,13 +75,23 @@ class ClaimEntry:
     digest: bytes
     expires: Instant
 
+    def __post_init__(self) -> None:
+        if len(self.digest) != DIGEST_BYTES or self.digest == _NO_DIGEST:
+            raise FormatError(f"a claim digest is {DIGEST_BYTES} bytes, not all zero")
+
     def encode(self) -> bytes:
         """Return the 56 bytes."""
         return _ENTRY.pack(self.digest, self.expires.boot_id, self.expires.ms)
 
     @classmethod
     def parse(cls, data: bytes) -> ClaimEntry:
-        """Read 56 bytes."""
+        """Read 56 bytes.
+
+        Raises:
+            FormatError: wrong length, or a digest of zeros.
+        """
+        if len(data) != _ENTRY.size:
+            raise FormatError(f"a claim entry is {_ENTRY.size} bytes")
         digest, boot_id, ms = _ENTRY.unpack(data)
         return cls(digest, Instant(boot_id, ms))
 
@@ -89,6 +106,14 @@ class Counter:
     charged_at: Instant = Instant(bytes(BOOT_ID_BYTES), 0)
     opened: ClaimEntry | None = None
     charges: tuple[ClaimEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.vault_digest) != DIGEST_BYTES:
+            raise FormatError(f"a vault digest is {DIGEST_BYTES} bytes")
+        if self.carried < 0 or not 0 <= self.unresolved <= MAX_ATTEMPTS_CEILING:
+            raise FormatError("a counter's numbers are out of range")
+        if self.attempts > MAX_ATTEMPTS_CEILING:
+            raise FormatError(f"a counter holds at most {MAX_ATTEMPTS_CEILING} attempts")
 
     @property
     def attempts(self) -> int:
@@ -107,9 +132,7 @@ class Counter:
 
     def charged(self, entry: ClaimEntry, now: Instant) -> Self:
         """One attempt more, its verdict unknown."""
-        return replace(
-            self, unresolved=self.unresolved + 1, charged_at=now, charges=(*self.charges, entry)
-        )
+        return replace(self, unresolved=self.unresolved + 1, charged_at=now, charges=(*self.charges, entry))
 
     def failed(self) -> Self:
         """A verdict is known and it was wrong: the charge stays."""
@@ -119,6 +142,9 @@ class Counter:
         """A claim among the charges proved right: it and the charges before it are cleared.
 
         Charges after it stay: a recorded claim, replayed, must not clear later guesses.
+
+        Raises:
+            ValueError: the claim is not among the charges.
         """
         position = self.charges.index(entry)
         return replace(self, unresolved=0, opened=entry, charges=self.charges[position + 1 :])
@@ -129,8 +155,6 @@ class Counter:
 
     def encode(self) -> bytes:
         """Return ``116 + 56 * len(charges)`` bytes."""
-        if self.attempts > MAX_ATTEMPTS_CEILING or self.unresolved > MAX_ATTEMPTS_CEILING:
-            raise FormatError(f"a counter holds at most {MAX_ATTEMPTS_CEILING} attempts")
         head = _HEAD.pack(
             _VERSION,
             self.carried,
@@ -148,7 +172,8 @@ class Counter:
         """Read a counter.
 
         Raises:
-            FormatError: wrong version, or a length that does not fit the number of charges.
+            FormatError: wrong version, numbers out of range, or a length that does not fit the
+                number of charges.
         """
         if len(data) < _HEAD.size + _ENTRY.size:
             raise FormatError("counter is too short")
@@ -158,8 +183,6 @@ class Counter:
             raise FormatError(f"counter format version {version} is not {_VERSION}")
         if len(data) != _HEAD.size + _ENTRY.size * (1 + count):
             raise FormatError("counter length does not fit its number of charges")
-        if carried + count > MAX_ATTEMPTS_CEILING or unresolved > MAX_ATTEMPTS_CEILING:
-            raise FormatError(f"a counter holds at most {MAX_ATTEMPTS_CEILING} attempts")
         opened = None if entries[0] == _NONE else ClaimEntry.parse(entries[0])
         charges = tuple(ClaimEntry.parse(entry) for entry in entries[1:])
         return cls(vault_digest, carried, unresolved, Instant(boot_id, ms), opened, charges)

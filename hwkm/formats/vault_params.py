@@ -44,8 +44,10 @@ class VaultParams:
             raise FormatError("a counter id is an unsigned 64-bit number")
         if not 0 <= self.max_attempts < 2**32:
             raise FormatError("max attempts is an unsigned 32-bit number")
-        if len(self.cohort_public_key) != p256.POINT_BYTES:
-            raise FormatError(f"a cohort public key is {p256.POINT_BYTES} bytes")
+        try:
+            p256.load_point(self.cohort_public_key)
+        except InvalidKeyError as exc:
+            raise FormatError(f"cohort public key in vault params: {exc}") from None
 
     def encode(self) -> bytes:
         """Return the 94 bytes."""
@@ -60,9 +62,4 @@ class VaultParams:
         """
         if len(data) != VAULT_PARAMS_BYTES:
             raise FormatError(f"vault params have {len(data)} bytes, not {VAULT_PARAMS_BYTES}")
-        params = cls(*_LAYOUT.unpack(data))
-        try:
-            p256.load_point(params.cohort_public_key)
-        except InvalidKeyError as exc:
-            raise FormatError(f"cohort public key in vault params: {exc}") from None
-        return params
+        return cls(*_LAYOUT.unpack(data))
