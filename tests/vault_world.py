@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hwkm.crypto import p256
-from hwkm.crypto.knowledge_factor import thm_kf_hash
-from hwkm.formats import vault as boxes
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.formats.counter import Instant
-from hwkm.formats.vault_params import VaultParams
 from hwkm.thm.challenges import Challenges
 from hwkm.thm.ledger import Ledger
-from hwkm.thm.opening import AttemptRules, ClaimRequest, VaultOpening
+from hwkm.thm.opening import AttemptRules, VaultOpening
 from hwkm.thm.outcome import Opened, Outcome
+from tests import vault_clients
+from tests.vault_clients import Claimed, SealedVault, finish, make_claim
 
 BOOT = bytes(range(16))
 LIFETIME_MS = 60_000
@@ -93,24 +92,6 @@ class DictionaryNodes:
 
 
 @dataclass
-class SealedVault:
-    """A vault and what its owner knows of it."""
-
-    params: bytes
-    blob: bytes
-    kf_hash: bytes
-    recovery_key: bytes
-
-
-@dataclass
-class Claimed:
-    """A claim and the key that opens its response."""
-
-    request: ClaimRequest
-    claimant_key: bytes
-
-
-@dataclass
 class World:
     """One module with its hardware and storage, and the clients around it."""
 
@@ -152,27 +133,13 @@ class World:
         handle: bytes | None = None,
         max_attempts: int = 10,
     ) -> SealedVault:
-        """Make a vault; give a counter id and handle to replace one."""
-        kf_hash = kf_hash or secrets.token_bytes(32)
-        params = VaultParams(
+        """Make a vault for this module; give a counter id and handle to replace one."""
+        return vault_clients.seal(
             self.key.public_key(),
-            secrets.randbits(64) if counter_id is None else counter_id,
-            max_attempts,
-            handle or b"\x01" + secrets.token_bytes(16),
-        ).encode()
-        recovery_key = secrets.token_bytes(32)
-        inner = boxes.seal_recovery_key(kf_hash, recovery_key)
-        blob = boxes.seal_vault(self.key.public_key(), thm_kf_hash(kf_hash), params, inner)
-        return SealedVault(params, blob, kf_hash, recovery_key)
-
-    def reseal(self, vault: SealedVault, kf_hash: bytes | None = None) -> SealedVault:
-        """A new blob under the very same params, as a replacement or an operator's trick."""
-        params = VaultParams.parse(vault.params)
-        return self.seal(
-            kf_hash=kf_hash or vault.kf_hash,
-            counter_id=params.counter_id,
-            handle=params.handle,
-            max_attempts=params.max_attempts,
+            kf_hash=kf_hash,
+            counter_id=counter_id,
+            handle=handle,
+            max_attempts=max_attempts,
         )
 
     def claim(self, vault: SealedVault, kf_hash: bytes, challenge: bytes | None = None) -> Claimed:
@@ -180,10 +147,7 @@ class World:
         if challenge is None:
             challenge = secrets.token_bytes(32)
             self.opening.issue_challenge(vault.params, vault.blob, challenge, self.now)
-        claimant_key = secrets.token_bytes(16)
-        proof = boxes.OpenedClaim(thm_kf_hash(kf_hash), claimant_key)
-        claim = boxes.seal_claim(self.key.public_key(), vault.params, challenge, proof)
-        return Claimed(ClaimRequest(vault.params, vault.blob, challenge, claim), claimant_key)
+        return make_claim(vault, kf_hash, challenge)
 
     def present(self, claimed: Claimed) -> Outcome:
         (outcome,) = self.opening.open_claims([claimed.request], self.now)
@@ -208,5 +172,4 @@ class World:
 def recover(vault: SealedVault, claimed: Claimed, outcome: Outcome) -> bytes:
     """Finish a recovery and return the recovery key."""
     assert isinstance(outcome, Opened)
-    inner = boxes.open_response(claimed.claimant_key, vault.params, outcome.response)
-    return boxes.open_recovery_key(vault.kf_hash, inner)
+    return finish(vault, claimed, outcome.response)

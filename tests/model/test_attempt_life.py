@@ -19,7 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hwkm.errors import AnchorUncertain, StorageUnavailable, TokenBusy
 from hwkm.thm.outcome import Locked, Opened, Outcome, Refused, Suspended, Wrong
-from tests.vault_world import Claimed, SealedVault, World, no_fault
+from tests.vault_clients import Claimed, SealedVault, reseal
+from tests.vault_world import World, no_fault
 
 LIMIT = 4
 
@@ -107,7 +108,7 @@ class VaultLives(RuleBasedStateMachine):
     @rule(index=st.integers(0, 5))
     def replace_blob_with_the_same_pin(self, index: int) -> None:
         life = self.life(index)
-        life.vault = self.world.reseal(life.vault)
+        life.vault = reseal(life.vault)
         life.planted = True  # attempts on the old blob are carried for good
         life.wrong_since_success = 0
 
@@ -119,7 +120,7 @@ class VaultLives(RuleBasedStateMachine):
     @rule(index=st.integers(0, 5))
     def operator_opens_a_planted_blob(self, index: int) -> None:
         life = self.life(index)
-        planted = self.world.reseal(life.vault, kf_hash=secrets.token_bytes(32))
+        planted = reseal(life.vault, kf_hash=secrets.token_bytes(32))
         self.world.guess_right(planted)
         life.planted = True
         self._resynchronise(life)

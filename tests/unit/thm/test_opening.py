@@ -29,7 +29,8 @@ from hwkm.thm.outcome import (
     Suspended,
     Wrong,
 )
-from tests.vault_world import LIFETIME_MS, Claimed, SealedVault, World, recover
+from tests.vault_clients import Claimed, SealedVault, reseal
+from tests.vault_world import LIFETIME_MS, World, recover
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ class TestChallenges:
 
     def test_challenge_for_a_replaced_blob_is_refused(self, world: World, vault: SealedVault) -> None:
         claimed = world.claim(vault, vault.kf_hash)
-        new = world.reseal(vault)
+        new = reseal(vault)
         moved = ClaimRequest(new.params, new.blob, claimed.request.challenge, claimed.request.claim)
         assert isinstance(world.present(Claimed(moved, b"")), Refused)
 
@@ -265,7 +266,7 @@ class TestClaimsThatTestNoPin:
 
     def test_claim_for_another_cohort_charges_nothing(self, world: World, vault: SealedVault) -> None:
         stranger = World()
-        foreign = stranger.reseal(vault)
+        foreign = stranger.seal()
         with pytest.raises(CohortMismatch):
             world.opening.issue_challenge(foreign.params, foreign.blob, secrets.token_bytes(32), world.now)
         request = ClaimRequest(foreign.params, foreign.blob, bytes(32), bytes(boxes.CLAIM_BYTES))
@@ -299,7 +300,7 @@ class TestCountersBelongToHandleAndCounterId:
     def test_replacing_the_blob_keeps_the_attempts(self, world: World, vault: SealedVault) -> None:
         for _ in range(4):
             world.guess_wrong(vault)
-        replaced = world.reseal(vault)
+        replaced = reseal(vault)
         assert world.attempts_remaining(replaced) == 6
         assert world.guess_wrong(replaced) == Wrong(5, 0)
 
@@ -307,7 +308,7 @@ class TestCountersBelongToHandleAndCounterId:
         self, world: World, vault: SealedVault
     ) -> None:
         """The operator knows the params: he can make a blob for a PIN of his own and open it."""
-        planted = world.reseal(vault, kf_hash=secrets.token_bytes(32))
+        planted = reseal(vault, kf_hash=secrets.token_bytes(32))
         evaluations = 0
         for _ in range(30):
             if isinstance(world.guess_wrong(vault), Wrong):
@@ -410,7 +411,7 @@ class TestDelays:
     def test_swapping_the_blob_does_not_end_it(self, world: World, vault: SealedVault) -> None:
         world.guess_wrong(vault)
         world.guess_wrong(vault)
-        assert world.guess_right(world.reseal(vault)) == Delayed(1_000)
+        assert world.guess_right(reseal(vault)) == Delayed(1_000)
 
 
 class TestBatches:
