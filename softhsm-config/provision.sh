@@ -66,7 +66,14 @@ packages_to_install() {
     for requirement in "$@"; do pick "$requirement"; done
 }
 
-# Is the requirement one that this release does not have, as far as apt's lists tell?
+# For a machine whose apt has no package lists yet.
+usual_names() {
+    for requirement in "$@"; do
+        requirement=${requirement%\?}
+        printf '%s\n' "${requirement%%|*}"
+    done
+}
+
 package_lists_present() {
     available dpkg && [ -n "$(LC_ALL=C apt-cache search --names-only '^softhsm2$' 2>/dev/null)" ]
 }
@@ -123,21 +130,17 @@ main() {
     missing=$(missing_requirements $wanted)
     [ -n "$missing" ] || return 0
 
-    if package_lists_present; then
-        # shellcheck disable=SC2086
-        names=$(packages_to_install $missing)
-        [ -n "$names" ] || return 0 # only what this release does not have
-    else
-        names=
-    fi
+    # shellcheck disable=SC2086
+    names=$(if package_lists_present; then packages_to_install $missing; else usual_names $missing; fi)
+    [ -n "$names" ] || return 0 # missing is only what this release does not have
 
     if [ "$check" = yes ]; then
-        printf '%s\n' "${names:-$missing}"
+        printf '%s\n' "$names"
         return 1
     fi
     if ! can_become_root; then
-        # shellcheck disable=SC2086,SC2046
-        explain_by_hand $(packages_to_install $missing)
+        # shellcheck disable=SC2086
+        explain_by_hand $names
         return 1
     fi
 
