@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -21,7 +21,7 @@ from tests.vault_clients import Claimed, SealedVault, make_claim
 
 ANSWER_DEADLINE_S = 60.0
 
-_started = msgspec.msgpack.Decoder(wire.CoreStarted)
+_started: Final[msgspec.msgpack.Decoder[wire.CoreStarted]] = msgspec.msgpack.Decoder(wire.CoreStarted)
 _reply = msgspec.msgpack.Decoder(wire.ReplyFrame)
 
 

@@ -99,7 +99,7 @@ class World:
     delays_ms: tuple[int, ...] = (0,)
     key: SoftwareKey = field(default_factory=SoftwareKey)
     nodes: DictionaryNodes = field(default_factory=DictionaryNodes)
-    now: Instant = Instant(BOOT, 1_000_000)
+    now: Instant = field(default_factory=lambda: Instant(BOOT, 1_000_000))
 
     def __post_init__(self) -> None:
         self.cohort = hashlib.sha256(self.key.public_key()).digest()

@@ -1,26 +1,29 @@
-"""One hwkm-thm per cohort key and machine.
+"""One hwkm-thm per token and machine.
 
-Two cores on one token would each believe to be the only writer of the anchor. The kernel frees
-an abstract Unix socket name the moment its process dies (``unix(7)``), so nothing is left stale.
+Two cores on one token would each believe to be the only writer of the anchor. A token is named by
+its URI before it is opened (a simulator's socket would let a second client wait for ever), and by
+its cohort key afterwards (two URIs may lead to one token). The kernel frees an abstract Unix
+socket name the moment its process dies (``unix(7)``), so nothing is left stale.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import socket
 
 from hwkm.errors import TokenInUse, Unavailable
 
 
-def hold_alone(cohort: bytes) -> socket.socket:
-    """Claim the token of this cohort digest (32 bytes) until the socket is closed.
+def hold_alone(name: bytes) -> socket.socket:
+    """Claim what ``name`` (any bytes) stands for until the socket is closed.
 
     Raises:
         TokenInUse: another hwkm-thm on this machine has it.
     """
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        holder.bind(b"\0hwkm-thm-" + cohort[:16].hex().encode())
+        holder.bind(b"\0hwkm-thm-" + hashlib.sha256(name).hexdigest()[:32].encode())
     except OSError as exc:
         holder.close()
         if exc.errno == errno.EADDRINUSE:

@@ -40,18 +40,23 @@ def live(channel: Channel) -> int:
 def _begin(channel: Channel, start: wire.CoreStart) -> int:
     try:
         hardening = harden(require_all=start.settings.require_hardening)
-        match start:
-            case wire.Serve(settings=settings):
-                return _serve(channel, settings, hardening)
-            case wire.Provision(settings=settings, destroy_existing=destroy):
-                channel.send_started(_provision(settings, destroy_existing=destroy))
-            case wire.Inspect(settings=settings):
-                channel.send_started(_inspect(settings))
-            case _ as never:
-                assert_never(never)
+        with hold_alone(start.settings.token_uri.encode()):
+            return _do(channel, start, hardening)
     except HwkmError as exc:
         channel.send_started(wire.Failed(code=exc.code, message=str(exc)))
         return EXIT_NOT_STARTED
+
+
+def _do(channel: Channel, start: wire.CoreStart, hardening: tuple[str, ...]) -> int:
+    match start:
+        case wire.Serve(settings=settings):
+            return _serve(channel, settings, hardening)
+        case wire.Provision(settings=settings, destroy_existing=destroy):
+            channel.send_started(_provision(settings, destroy_existing=destroy))
+        case wire.Inspect(settings=settings):
+            channel.send_started(_inspect(settings))
+        case _ as never:
+            assert_never(never)
     return EXIT_OK
 
 

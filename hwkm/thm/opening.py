@@ -209,9 +209,7 @@ class VaultOpening:
         is_new: bool,
     ) -> _Admitted:
         try:
-            proof = boxes.open_claim(
-                self._cohort_key.agree, request.params, request.challenge, request.claim
-            )
+            proof = boxes.open_claim(self._cohort_key.agree, request.params, request.challenge, request.claim)
         except (DecryptionError, FormatError):
             raise ClaimRefused("the claim does not open under this cohort, vault and challenge") from None
         return _Admitted(request, params.max_attempts, proof, key, counter, entry, is_new)

@@ -158,6 +158,7 @@ class Status(_Body, frozen=True, kw_only=True):
     epoch: Count
     token: TokenInfo | None
     core_restarts: Count
+    core_pid: Count
     hardening: tuple[str, ...]
     vaults: Count
 

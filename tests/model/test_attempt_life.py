@@ -10,6 +10,7 @@ any order. Two things are checked after every step, for every vault:
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass, field
 
@@ -154,10 +155,8 @@ class VaultLives(RuleBasedStateMachine):
 
         port = self.world.nodes if moment == "nodes" else self.world.anchor
         setattr(port, "before" if moment == "before anchor" else "after", die)
-        try:
+        with contextlib.suppress(AnchorUncertain):
             self.world.present(claimed)
-        except AnchorUncertain:
-            pass
         port.before = port.after = no_fault
         self.crash()
 

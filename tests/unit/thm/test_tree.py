@@ -16,8 +16,12 @@ from hwkm.thm.tree import Tree, TreeChange
 from tests.vault_world import DictionaryNodes
 
 # Few distinct first bytes, so that keys share long prefixes.
-keys = st.builds(lambda head, tail: bytes([head]) * 30 + bytes([tail, 7]), st.integers(0, 2), st.integers(0, 255))
-batches = st.lists(st.dictionaries(keys, st.binary(min_size=1, max_size=40), min_size=1, max_size=8), max_size=12)
+keys = st.builds(
+    lambda head, tail: bytes([head]) * 30 + bytes([tail, 7]), st.integers(0, 2), st.integers(0, 255)
+)
+batches = st.lists(
+    st.dictionaries(keys, st.binary(min_size=1, max_size=40), min_size=1, max_size=8), max_size=12
+)
 
 
 def reachable(tree: Tree, digest: bytes) -> Iterator[bytes]:
@@ -33,7 +37,8 @@ def reachable(tree: Tree, digest: bytes) -> Iterator[bytes]:
 @given(batches)
 @settings(max_examples=200)
 def test_tree_reads_as_a_dictionary_and_keeps_no_garbage(batches: list[dict[bytes, bytes]]) -> None:
-    store, model, root = DictionaryNodes(), {}, EMPTY_ROOT
+    store, root = DictionaryNodes(), EMPTY_ROOT
+    model: dict[bytes, bytes] = {}
     for batch in batches:
         change = Tree(store).updated(root, batch)
         store.put(change.nodes, change.obsolete)
