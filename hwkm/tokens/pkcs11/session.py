@@ -1,8 +1,8 @@
 """One logged-in read-write session on one token, the only one of this process.
 
-A PKCS#11 login belongs to the process, not the session, so two users of one library in one
-process would share it. Closing finalises the library, which makes the next opening read the
-token (and, for SoftHSM, ``SOFTHSM2_CONF``) afresh.
+A PKCS#11 login belongs to the process, not the session, so a second user of a library in one
+process would share the login of the first: it is refused. Closing finalises the library, which
+logs out and makes the next opening read the token (and, for SoftHSM, ``SOFTHSM2_CONF``) afresh.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pkcs11
 from pkcs11.attributes import AttributeMapper
 from pkcs11.constants import Attribute, ObjectClass
 
-from hwkm.errors import TokenPinIncorrect, TokenUnavailable
+from hwkm.errors import TokenInUse, TokenPinIncorrect, TokenUnavailable
 from hwkm.secret import Pin
 from hwkm.tokens.pkcs11.errors import translated
 from hwkm.tokens.uri import Pkcs11Uri
@@ -37,6 +37,9 @@ class PlainSecretMapper(AttributeMapper):
         return super().unpack_attributes(key, value)
 
 
+_in_use: set[str] = set()
+
+
 class Session:
     """A logged-in session. ``handle`` is python-pkcs11's session, ``token`` its token."""
 
@@ -45,9 +48,14 @@ class Session:
 
         Raises:
             TokenUnavailable: no such library, or no such token.
+            TokenInUse: this process has a session in this library already.
             TokenPinIncorrect, TokenPinLocked: the PIN was refused.
         """
+        self._path = str(Path(uri.module_path).resolve())
+        if self._path in _in_use:
+            raise TokenInUse(f"this process already uses a token of {uri.module_path}")
         self._library: Any = _load(uri.module_path)
+        _in_use.add(self._path)
         try:
             self.token: Any = _find_token(self._library, uri)
             self.handle: Any = _log_in(self.token, pin)
@@ -60,6 +68,7 @@ class Session:
         if self._library is None:
             return
         library, self._library = self._library, None
+        _in_use.discard(self._path)
         try:
             library.finalize()
         except pkcs11.PKCS11Error:

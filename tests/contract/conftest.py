@@ -1,0 +1,72 @@
+"""Every contract test runs on memory, SoftHSM and swtpm; each test has a device of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.contract.devices import Device, MemoryDevice, SoftHsmDevice, SwtpmDevice, provision
+
+DeviceT = TypeVar("DeviceT", bound=Device)
+
+_NEEDS_SOFTHSM = pytest.mark.needs("softhsm2-util")
+_NEEDS_SWTPM = pytest.mark.needs("swtpm")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(MemoryDevice, id="memory"),
+        pytest.param(SoftHsmDevice, id="softhsm", marks=_NEEDS_SOFTHSM),
+        pytest.param(SwtpmDevice, id="swtpm", marks=_NEEDS_SWTPM),
+    ]
+)
+def blank_device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """A device that holds nothing of hwkm."""
+    yield from _device(request.param)
+
+
+@pytest.fixture
+def device(blank_device: Device) -> Device:
+    """A provisioned device."""
+    provision(blank_device)
+    return blank_device
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(SoftHsmDevice, id="softhsm", marks=_NEEDS_SOFTHSM),
+        pytest.param(SwtpmDevice, id="swtpm", marks=_NEEDS_SWTPM),
+    ]
+)
+def hardware(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """A provisioned device that is not mere memory."""
+    for item in _device(request.param):
+        provision(item)
+        yield item
+
+
+@pytest.fixture
+def softhsm() -> Iterator[SoftHsmDevice]:
+    """A provisioned SoftHSM token."""
+    for item in _device(SoftHsmDevice):
+        provision(item)
+        yield item
+
+
+@pytest.fixture
+def swtpm() -> Iterator[SwtpmDevice]:
+    """A provisioned swtpm."""
+    for item in _device(SwtpmDevice):
+        provision(item)
+        yield item
+
+
+def _device(kind: type[DeviceT]) -> Iterator[DeviceT]:
+    item = kind()
+    try:
+        with item.activated():
+            yield item
+    finally:
+        item.stop()
