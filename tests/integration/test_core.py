@@ -317,7 +317,7 @@ class TestHardening:
 
     def test_garbage_on_the_channel_ends_it_without_quoting_it(self, memory_module: Module) -> None:
         with memory_module.core() as core:
-            core._write(b"\xc1 planted secret")  # noqa: SLF001
+            core._write(b"\xc1 planted secret")
             assert core.process.wait(10) != 0
             assert core.process.stderr is not None
             printed = core.process.stderr.read()
