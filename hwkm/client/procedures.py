@@ -7,6 +7,7 @@ what the framework made for the recovery agent is yielded.
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Final
 
 from hwkm.client import calls, framework
@@ -20,6 +21,7 @@ from hwkm.errors import DecryptionError, FormatError, SnapshotConflict, VaultNot
 from hwkm.secret import SecretBytes
 from hwkm.wire import api
 
+_ALIAS_RANDOM_BYTES: Final = 8
 _HANDLE: Final = re.compile(api.HANDLE_PATTERN)
 
 
@@ -139,6 +141,21 @@ def put_application_key(recovered: Recovered, key: ApplicationKey) -> Flow[api.V
         expected_snapshot_version=recovered.snapshot_version,
     )
     return (yield from ask(calls.put_application_key(recovered.handle, key.alias, body)))
+
+
+def ensure_application_key(recovered: Recovered, purpose: str) -> Flow[ApplicationKey]:
+    """The first application key whose alias is ``PURPOSE.…``; made and stored if there is none.
+
+    A new alias ends in a random number: had two programs to agree on one alias, the key that one
+    of them had just encrypted with could be replaced by the other's.
+    """
+    ring = recovered.key_ring.keys
+    for alias in sorted(ring):
+        if alias.startswith(f"{purpose}."):
+            return ring[alias]
+    made = ApplicationKey.generate(f"{purpose}.{secrets.token_hex(_ALIAS_RANDOM_BYTES)}")
+    yield from put_application_key(recovered, made)
+    return made
 
 
 def _current_keys(recovered: Recovered, *, drop_damaged: bool) -> Flow[KeyRing]:

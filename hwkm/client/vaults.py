@@ -160,6 +160,14 @@ class VaultClient:
         """
         return self.agent.run(procedures.put_application_key(recovered, key))
 
+    def ensure_application_key(self, recovered: Recovered, purpose: str) -> ApplicationKey:
+        """The application key of a purpose (a word), made and stored if there is none.
+
+        Raises:
+            As :meth:`put_application_key`.
+        """
+        return self.agent.run(procedures.ensure_application_key(recovered, purpose))
+
     def delete_application_key(self, handle: str, alias: str) -> api.VaultInfo:
         """Delete an application key: what was encrypted under it is lost."""
         return self.agent.delete_application_key(handle, alias)
@@ -274,6 +282,10 @@ class AsyncVaultClient:
     async def put_application_key(self, recovered: Recovered, key: ApplicationKey) -> api.VaultInfo:
         """As :meth:`VaultClient.put_application_key`."""
         return await self.agent.run(procedures.put_application_key(recovered, key))
+
+    async def ensure_application_key(self, recovered: Recovered, purpose: str) -> ApplicationKey:
+        """As :meth:`VaultClient.ensure_application_key`."""
+        return await self.agent.run(procedures.ensure_application_key(recovered, purpose))
 
     async def delete_application_key(self, handle: str, alias: str) -> api.VaultInfo:
         """As :meth:`VaultClient.delete_application_key`."""
