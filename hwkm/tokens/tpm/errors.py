@@ -37,6 +37,9 @@ _BUSY: Final[Mapping[int, str]] = MappingProxyType(
 _FULL: Final[Mapping[int, str]] = MappingProxyType({int(TPM2_RC.NV_SPACE): "it has no NV memory left"})
 _AUTHORISATION: Final = frozenset({int(TPM2_RC.BAD_AUTH), int(TPM2_RC.AUTH_FAIL)})
 
+# The TPM does not know a handle or session of ours: it was restarted, and everything loaded is gone.
+_FORGOTTEN: Final = range(int(TPM2_RC.REFERENCE_H0), int(TPM2_RC.REFERENCE_S6) + 1)
+
 _TPM_LAYER_END: Final = 0x10000
 _FORMAT_ONE: Final = 0x080
 _FORMAT_ONE_ERROR: Final = 0x0BF
@@ -78,6 +81,8 @@ def translate(code: int, doing: str) -> TokenError:
         return definite
     if refused_authorisation(code):
         return AnchorTampered(f"{doing}: this is not the object that hwkm made, it refuses our authorisation")
+    if code in _FORGOTTEN or code == TPM2_RC.INITIALIZE:
+        return TokenUnavailable(f"{doing}: the TPM was restarted, response code 0x{code:03x}")
     if code < _TPM_LAYER_END and code != TPM2_RC.FAILURE:
         return TokenError(f"{doing}: the TPM refused, response code 0x{code:03x}")
     return TokenUnavailable(f"{doing}: the TPM does not work, response code 0x{code:x}")
