@@ -1,0 +1,480 @@
+"""Makes the ``hwkm_*.json`` vectors by a second computation that shares no code with hwkm.
+
+P-256, AES-GCM, Argon2id and MessagePack are the plain Python of ``tests/vectors/reference``;
+SHA-256, HMAC, scrypt and BLAKE2b are the standard library's; Argon2id at its default cost, too
+slow in Python, is OpenSSL's through `cryptography` (hwkm uses argon2-cffi). Inputs are SHA-256 of
+their names, so that anyone can make them again. To write the files::
+
+    python -m tests.vectors.independent
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id as OpensslArgon2id
+
+from tests.vectors.reference import attempt_tree as tree
+from tests.vectors.reference import msgpack, p256, securebox
+from tests.vectors.reference.argon2id import Argon2id
+from tests.vectors.reference.securebox import Sealed, Sealing
+
+Document = dict[str, Any]
+
+DIRECTORY = Path(__file__).parent
+ORIGIN = "tests/vectors/independent.py, which shares no code with hwkm; byte strings are in hex"
+
+
+def fixed(name: str, size: int = 32) -> bytes:
+    """A reproducible input: the first bytes of SHA-256 of its name."""
+    return hashlib.sha256(f"hwkm test vector: {name}".encode()).digest()[:size]
+
+
+COHORT_PRIVATE_KEY = fixed("cohort private key")
+COHORT_PUBLIC_KEY = p256.public_key(COHORT_PRIVATE_KEY)
+BOOT_ID = fixed("boot id", 16)
+
+
+# --- SecureBox -------------------------------------------------------------------------------
+
+
+def sealed_box(name: str, what: Sealing, private_key: bytes | None) -> Document:
+    """A vector: inputs, every intermediate value, and the box."""
+    sealed = securebox.seal(what)
+    return {
+        "name": name,
+        "our_private_key": private_key,
+        **asdict(what),
+        "intermediates": _intermediates(sealed),
+        "box": sealed.box,
+    }
+
+
+def _intermediates(sealed: Sealed) -> Document:
+    values = asdict(sealed)
+    del values["box"]
+    return {"hkdf_salt": securebox.SALT, **values}
+
+
+def to_cohort(name: str, shared_secret: bytes, header: bytes, payload: bytes) -> Document:
+    """A box to the cohort key."""
+    what = Sealing(
+        shared_secret,
+        header,
+        payload,
+        fixed(f"{name}: nonce", 12),
+        their_public_key=COHORT_PUBLIC_KEY,
+        ephemeral_private_key=fixed(f"{name}: ephemeral private key"),
+    )
+    return sealed_box(name, what, COHORT_PRIVATE_KEY)
+
+
+def to_secret(name: str, shared_secret: bytes, header: bytes, payload: bytes) -> Document:
+    """A box to a shared secret only."""
+    what = Sealing(shared_secret, header, payload, fixed(f"{name}: nonce", 12))
+    return sealed_box(name, what, None)
+
+
+def securebox_document() -> Document:
+    secret, header, payload = b"a shared secret", b"a header", b"a payload of more than one AES block"
+    vectors = [
+        to_cohort("public key", b"", header, payload),
+        to_cohort("public key, no header", b"", b"", payload),
+        to_cohort("public key, no payload", b"", header, b""),
+        to_cohort("public key, no header, no payload", b"", b"", b""),
+        to_cohort("public key and shared secret", secret, header, payload),
+        to_cohort("public key and shared secret, no header, no payload", secret, b"", b""),
+        to_secret("shared secret", secret, header, payload),
+        to_secret("shared secret, no header", secret, b"", payload),
+        to_secret("shared secret, no payload", secret, header, b""),
+        to_secret("shared secret of one zero byte", b"\0", header, bytes(16)),
+    ]
+    return {"spec": "docs/spec/securebox.md", "origin": ORIGIN, "vectors": vectors}
+
+
+# --- knowledge factor ------------------------------------------------------------------------
+
+
+def _argon2id(credential: bytes, salt: bytes, cost: tuple[int, int, int]) -> Document:
+    memory, passes, lanes = cost
+    ours = Argon2id(credential, salt, memory, passes, lanes)
+    if memory <= 256:
+        return {"h0": ours.h0, "kf_hash": ours.tag()}
+    library = OpensslArgon2id(salt=salt, length=32, iterations=passes, lanes=lanes, memory_cost=memory)
+    return {"h0": ours.h0, "kf_hash": library.derive(credential)}
+
+
+def _scrypt(credential: bytes, salt: bytes, cost: tuple[int, int, int]) -> Document:
+    n, r, p = cost
+    return {"kf_hash": hashlib.scrypt(credential, salt=salt, n=n, r=r, p=p, dklen=32)}
+
+
+def _salted_sha256(credential: bytes, salt: bytes, _cost: tuple[int, int, int]) -> Document:
+    message = struct.pack("<I", len(salt)) + salt + struct.pack("<I", len(credential)) + credential
+    return {"hashed_message": message, "kf_hash": hashlib.sha256(message).digest()}
+
+
+STRETCH: dict[str, Callable[[bytes, bytes, tuple[int, int, int]], Document]] = {
+    "argon2id": _argon2id,
+    "scrypt": _scrypt,
+    "sha256": _salted_sha256,
+}
+
+
+def hashed(name: str, kf_type: str, text: str, algorithm: str, cost: tuple[int, int, int]) -> Document:
+    """A knowledge factor as typed, and what becomes of it."""
+    credential = unicodedata.normalize("NFC", text).encode()
+    salt = fixed(f"{name}: salt", 16)
+    result = STRETCH[algorithm](credential, salt, cost)
+    message = b"THM_KF_hash" + result["kf_hash"]
+    return {
+        "name": name,
+        "type": kf_type,
+        "text": text,
+        "algorithm": algorithm,
+        "salt": salt,
+        **dict(zip(("memory", "iterations", "lanes"), cost, strict=True)),
+        "credential": credential,
+        **result,
+        "thm_kf_hash_message": message,
+        "thm_kf_hash": hashlib.sha256(message).digest(),
+    }
+
+
+def pattern_text(cells: list[tuple[int, int]]) -> str:
+    """A pattern's (row, column) cells as Android writes them: 1 to 9, row by row."""
+    return "".join(chr(ord("1") + 3 * row + column) for row, column in cells)
+
+
+def knowledge_factor_document() -> Document:
+    z_shape = [(0, 0), (0, 1), (0, 2), (1, 1), (2, 0), (2, 1), (2, 2)]
+    patterns = [
+        [(0, 0), (1, 1), (2, 2), (2, 1)],
+        z_shape,
+        [(row, col) for row in range(3) for col in range(3)],
+    ]
+    default, android, none = (65536, 3, 4), (4096, 8, 1), (0, 0, 0)
+    vectors = [
+        hashed("argon2id, default cost", "pin", "031415", "argon2id", default),
+        hashed("argon2id, smallest cost", "pin", "0000", "argon2id", (8, 1, 1)),
+        hashed(
+            "argon2id, 3 lanes, memory not a multiple of 4 lanes", "pin", "031415", "argon2id", (37, 2, 3)
+        ),
+        hashed("argon2id, segments longer than an address block", "password", "x", "argon2id", (520, 1, 1)),
+        hashed("scrypt, Android's cost, PIN", "pin", "031415", "scrypt", android),
+        hashed("scrypt, Android's cost, password", "password", "correct horse", "scrypt", android),
+        hashed("scrypt, another cost", "pin", "031415", "scrypt", (16, 1, 2)),
+        hashed("password outside ASCII, composed", "password", "Grüße 🗝", "sha256", none),
+        hashed("password outside ASCII, decomposed", "password", "Gru\u0308ße 🗝", "sha256", none),
+        *(
+            hashed("salted sha256, pattern", "pattern", pattern_text(cells), "sha256", none)
+            for cells in patterns
+        ),
+    ]
+    return {
+        "spec": "docs/spec/knowledge-factor.md",
+        "origin": ORIGIN,
+        "patterns": [{"cells": cells, "text": pattern_text(cells)} for cells in patterns],
+        "vectors": vectors,
+    }
+
+
+# --- vault -----------------------------------------------------------------------------------
+
+
+def vault_params(counter_id: int, max_attempts: int, handle: bytes) -> Document:
+    """The fields of vault params and their 94 bytes."""
+    encoded = COHORT_PUBLIC_KEY + struct.pack("<QI", counter_id, max_attempts) + handle
+    return {
+        "cohort_public_key": COHORT_PUBLIC_KEY,
+        "counter_id": str(counter_id),
+        "max_attempts": max_attempts,
+        "handle": handle,
+        "encoded": encoded,
+    }
+
+
+def application_keys(recovery_key: bytes) -> list[Document]:
+    """Application keys without and with metadata."""
+    return [
+        {
+            "metadata": metadata,
+            "wrapped": to_secret(
+                f"application key, {name}",
+                recovery_key,
+                b"V1 encrypted_application_key" + metadata,
+                fixed(f"application key, {name}"),
+            ),
+        }
+        for name, metadata in (("no metadata", b""), ("with metadata", b"somemetadata"))
+    ]
+
+
+def vault_document() -> Document:
+    counter_id, handle = 0x1122334455667788, b"\x01" + fixed("handle", 16)
+    kf_hash, recovery_key = fixed("kf_hash"), fixed("recovery key")
+    claimant_key, challenge = fixed("claimant key", 16), fixed("challenge")
+    thm_kf_hash = hashlib.sha256(b"THM_KF_hash" + kf_hash).digest()
+    params = vault_params(counter_id, 10, handle)
+    bound = params["encoded"]
+    inner = to_secret("inner box", kf_hash, b"V1 locally_encrypted_recovery_key", recovery_key)
+    vault = to_cohort("vault", thm_kf_hash, b"V1 THM_encrypted_recovery_key" + bound, inner["box"])
+    claim = to_cohort("claim", b"", b"V1 KF_claim" + bound + challenge, thm_kf_hash + claimant_key)
+    response = to_secret("response", claimant_key, b"V1 reencrypted_recovery_key" + bound, inner["box"])
+    vault_digest = hashlib.sha256(b"hwkm vault digest v1" + bound + vault["box"]).digest()
+    claim_message = b"hwkm claim digest v1" + vault_digest + challenge + claim["box"]
+    return {
+        "spec": "docs/spec/vault.md",
+        "origin": ORIGIN,
+        "cohort_private_key": COHORT_PRIVATE_KEY,
+        "params": [
+            params,
+            vault_params(0, 1, bytes(17)),
+            vault_params(2**64 - 1, 2**32 - 1, b"\xff" * 17),
+        ],
+        "kf_hash": kf_hash,
+        "thm_kf_hash": thm_kf_hash,
+        "recovery_key": recovery_key,
+        "claimant_key": claimant_key,
+        "challenge": challenge,
+        "inner": inner,
+        "vault": vault,
+        "claim": claim,
+        "response": response,
+        "application_keys": application_keys(recovery_key),
+        "vault_digest": vault_digest,
+        "claim_digest": hashlib.sha256(claim_message).digest(),
+    }
+
+
+# --- attempt tree ----------------------------------------------------------------------------
+
+
+def instant(boot_id: bytes, ms: int) -> bytes:
+    return boot_id + ms.to_bytes(8, "big")
+
+
+def claim_entry(name: str, ms: int) -> Document:
+    digest = fixed(f"claim digest {name}")
+    return {
+        "digest": digest,
+        "boot_id": BOOT_ID,
+        "ms": str(ms),
+        "encoded": tree.claim_entry(digest, BOOT_ID, ms),
+    }
+
+
+def counter(
+    name: str,
+    numbers: tuple[int, int],
+    charges: list[Document],
+    *,
+    opened: Document | None = None,
+    charged_at: tuple[bytes, int] = (BOOT_ID, 1_000_000),
+) -> Document:
+    """A counter's fields and its bytes; ``numbers`` are carried and unresolved."""
+    vault_digest = fixed("vault digest")
+    opened_bytes = opened["encoded"] if opened else b""
+    charge_bytes = [charge["encoded"] for charge in charges]
+    return {
+        "name": name,
+        "carried": numbers[0],
+        "unresolved": numbers[1],
+        "vault_digest": vault_digest,
+        "charged_at": {"boot_id": charged_at[0], "ms": str(charged_at[1])},
+        "opened": opened,
+        "charges": charges,
+        "encoded": tree.counter(numbers, vault_digest, instant(*charged_at), opened_bytes, charge_bytes),
+    }
+
+
+def counters() -> list[Document]:
+    first, second = claim_entry("one", 1_060_000), claim_entry("two", 1_070_000)
+    return [
+        counter("never charged", (0, 0), [], charged_at=(bytes(16), 0)),
+        counter("one charge without a verdict", (0, 1), [first]),
+        counter("two wrong, one opened before them", (0, 0), [first, second], opened=claim_entry("zero", 9)),
+        counter("three carried over from a replaced vault", (3, 0), [second]),
+        counter("one hundred attempts", (98, 2), [first, second], charged_at=(BOOT_ID, 2**64 - 1)),
+    ]
+
+
+def grown_tree(name: str, values: Mapping[bytes, bytes]) -> Document:
+    """A tree's leaves, nodes (children first) and root."""
+    grown = tree.Tree()
+    root = grown.root(dict(values))
+    return {
+        "name": name,
+        "leaves": [{"key": key, "value": value} for key, value in values.items()],
+        "root": root,
+        "nodes": [{"digest": tree.node_digest(node), "node": node} for node in grown.nodes],
+    }
+
+
+def trees() -> list[Document]:
+    alone = fixed("leaf alone")
+    beside = alone[:2] + bytes([alone[2] ^ 0x01]) + alone[3:]
+    far = bytes([alone[0] ^ 0x0F]) + alone[1:]
+    five = [alone, beside, far, fixed("fourth leaf"), fixed("fifth leaf")]
+    twins = [bytes(31) + b"\x00", bytes(31) + b"\x0f"]
+    return [
+        grown_tree("empty", {}),
+        grown_tree("one leaf is the root itself", {alone: b"value"}),
+        grown_tree("five leaves, two sharing five nibbles", {key: b"value of " + key[:4] for key in five}),
+        grown_tree("two leaves sharing 63 nibbles", {key: key[-1:] for key in twins}),
+    ]
+
+
+def refused_counters() -> list[Document]:
+    valid = counter("", (0, 1), [claim_entry("one", 1)])["encoded"]
+    return [
+        {"why": "empty", "encoded": b""},
+        {"why": "one byte short", "encoded": valid[:-1]},
+        {"why": "one byte too many", "encoded": valid + b"\0"},
+        {"why": "version 2", "encoded": b"\2" + valid[1:]},
+        {"why": "more charges announced than there are", "encoded": valid[:3] + b"\2" + valid[4:]},
+        {"why": "101 attempts", "encoded": valid[:1] + b"\x64" + valid[2:]},
+        {"why": "101 unresolved", "encoded": valid[:2] + b"\x65" + valid[3:]},
+        {"why": "a charge whose digest is zeros", "encoded": valid[:116] + bytes(32) + valid[148:]},
+        {"why": "opened without a digest, but with a time", "encoded": valid[:92] + BOOT_ID + valid[108:]},
+    ]
+
+
+def refused_nodes() -> list[Document]:
+    one = tree.branch({"3": fixed("child")})
+    return [
+        {"why": "empty", "encoded": b""},
+        {"why": "unknown kind", "encoded": b"\2" + fixed("leaf") + b"value"},
+        {"why": "leaf with a short key", "encoded": b"\0" + bytes(31)},
+        {"why": "leaf without a value", "encoded": b"\0" + bytes(32)},
+        {"why": "branch without a bitmap", "encoded": b"\1"},
+        {"why": "branch without children", "encoded": b"\1\0\0"},
+        {"why": "branch with a digest missing", "encoded": one[:-32]},
+        {"why": "branch with a digest too many", "encoded": one + fixed("child")},
+        {"why": "branch with a byte too many", "encoded": one + b"\0"},
+        {"why": "branch with a digest of zeros", "encoded": one[:3] + bytes(32)},
+    ]
+
+
+def attempt_tree_document() -> Document:
+    handles = (bytes(17), b"\x01" + fixed("handle", 16))
+    digests = {"0": fixed("child 0"), "3": fixed("child 3"), "f": fixed("child f")}
+    return {
+        "spec": "docs/spec/attempt-tree.md",
+        "origin": ORIGIN,
+        "counter_keys": [
+            {"counter_id": str(counter_id), "handle": handle, "key": tree.counter_key(counter_id, handle)}
+            for counter_id in (0, 1, 0x1122334455667788, 2**64 - 1)
+            for handle in handles
+        ],
+        "counters": counters(),
+        "branch": {"children": digests, "encoded": tree.branch(digests)},
+        "trees": trees(),
+        "refused_counters": refused_counters(),
+        "refused_nodes": refused_nodes(),
+    }
+
+
+# --- anchor ----------------------------------------------------------------------------------
+
+
+def anchor(name: str, epoch: int, root: bytes) -> Document:
+    cohort = hashlib.sha256(COHORT_PUBLIC_KEY).digest()
+    encoded = b"\1" + epoch.to_bytes(8, "big") + root + cohort
+    return {"name": name, "epoch": str(epoch), "root": root, "cohort": cohort, "encoded": encoded}
+
+
+def anchor_document() -> Document:
+    valid = anchor("", 7, fixed("root"))["encoded"]
+    return {
+        "spec": "docs/spec/anchor.md",
+        "origin": ORIGIN,
+        "vectors": [
+            anchor("empty tree", 0, bytes(32)),
+            anchor("a root", 0x0102030405060708, fixed("root")),
+            anchor("the last epoch", 2**64 - 1, fixed("root")),
+        ],
+        "refused": [
+            {"why": "empty", "encoded": b""},
+            {"why": "one byte short", "encoded": valid[:-1]},
+            {"why": "one byte too many", "encoded": valid + b"\0"},
+            {"why": "version 0", "encoded": b"\0" + valid[1:]},
+            {"why": "version 2", "encoded": b"\2" + valid[1:]},
+        ],
+    }
+
+
+# --- core channel ----------------------------------------------------------------------------
+
+
+def frame(name: str, message: msgpack.Value) -> Document:
+    body = msgpack.encode(message)
+    return {"name": name, "message": message, "frame": struct.pack(">I", len(body)) + body}
+
+
+def core_channel_document() -> Document:
+    params, vault, challenge = fixed("p") * 3, fixed("v") * 5, fixed("challenge")
+    return {
+        "spec": "docs/spec/core-channel.md",
+        "origin": ORIGIN,
+        "requests": [
+            frame("stop", [1, {"type": "stop"}]),
+            frame("read counter", [300, {"type": "read_counter", "params": params[:94]}]),
+            frame(
+                "issue challenge",
+                [70000, {"type": "issue_challenge", "params": params[:94], "vault": vault[:157]}],
+            ),
+        ],
+        "replies": [
+            frame("done", [1, {"type": "done"}]),
+            frame("wrong", [2, {"type": "vault_wrong", "attempts_remaining": 9, "retry_after_ms": 30000}]),
+            frame(
+                "challenge issued",
+                [
+                    3,
+                    {
+                        "type": "challenge_issued",
+                        "challenge": challenge,
+                        "expires_in_ms": 60000,
+                        "attempts_remaining": 10,
+                        "retry_after_ms": 0,
+                        "suspended": False,
+                    },
+                ],
+            ),
+        ],
+    }
+
+
+# --- files -----------------------------------------------------------------------------------
+
+DOCUMENTS: dict[str, Callable[[], Document]] = {
+    "hwkm_securebox.json": securebox_document,
+    "hwkm_knowledge_factor.json": knowledge_factor_document,
+    "hwkm_vault.json": vault_document,
+    "hwkm_attempt_tree.json": attempt_tree_document,
+    "hwkm_anchor.json": anchor_document,
+    "hwkm_core_channel.json": core_channel_document,
+}
+
+
+def encoded(name: str) -> str:
+    """The text of one vector file."""
+    text = json.dumps(DOCUMENTS[name](), default=bytes.hex, indent=1, ensure_ascii=False)
+    return text + "\n"
+
+
+def main() -> None:
+    for name in DOCUMENTS:
+        (DIRECTORY / name).write_text(encoded(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
