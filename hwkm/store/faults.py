@@ -15,6 +15,9 @@ _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqli
 
 def storage_fault(exc: Exception, path: Path | str) -> HwkmError:
     """Return the typed error to raise for ``exc``; it never carries row contents."""
+    if isinstance(exc, UnicodeDecodeError):
+        # Damaged text, or SQLite's own message quoting some.
+        return StorageMismatch(f"{path} is damaged or is not a database of hwkm (text that is not UTF-8)")
     code = getattr(exc, "sqlite_errorcode", None)
     name = getattr(exc, "sqlite_errorname", type(exc).__name__)
     if code is not None and code & 0xFF in _DAMAGED:

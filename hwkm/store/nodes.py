@@ -176,7 +176,7 @@ def _translated(path: Path) -> Iterator[None]:
     """Let no error of SQLite or of the operating system out under its own name."""
     try:
         yield
-    except (sqlite3.Error, OSError) as exc:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
         raise storage_fault(exc, path) from exc
 
 
