@@ -4,6 +4,7 @@
 #   make check              format, lint, types, import contracts, fast tests
 #   make test               everything: check, and the tests on real tokens
 #   make attack             the attacks on the attempt limit, on SoftHSM and swtpm
+#   make hunt               the randomised tests, with other examples each time
 #   make bench              the benchmark: a table, and JSON
 #   make format             format, and fix what can be fixed
 #   make docs               regenerate docs/cli.md and docs/openapi.json
@@ -42,7 +43,7 @@ LOCKS := requirements/build.txt requirements/dev.txt
 ENVIRONMENT := $(VENV)/.made-from-$(shell { cat $(LOCKS); echo '$(PYTHON) $(CURDIR)'; } | sha256sum | cut -c1-16)
 INSTALLED := $(VENV)/.installed-from-$(shell sha256sum pyproject.toml | cut -c1-16)
 
-.PHONY: demo check test attack bench docs lock clean venv system
+.PHONY: demo check test attack hunt bench docs lock clean venv system
 .PHONY: static format-check lint types imports shell docs-check format
 
 # --- what people call ------------------------------------------------------------------------
@@ -59,6 +60,9 @@ test: static
 
 attack: venv
 	@$(PYTEST) --require-integration -m attack $(PYTEST_ARGS) tests
+
+hunt: venv
+	@$(PYTEST) --hypothesis-profile=hunt $(PYTEST_ARGS) $(FAST_TESTS)
 
 bench: venv
 	@$(BIN)/python -m bench

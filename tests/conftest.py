@@ -14,9 +14,11 @@ import pytest
 
 _INSTALL_HINT = "install it by: softhsm-config/provision.sh test"
 
-# Examples are never timed: a shared machine may stop for seconds.
-hypothesis.settings.register_profile("hwkm", deadline=None, print_blob=True)
-hypothesis.settings.load_profile("hwkm")
+# Examples are never timed: a shared machine may stop for seconds. `make test` tries the same ones
+# each time; `make hunt` tries other ones each time, and remembers those that failed.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("hunt", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
