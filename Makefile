@@ -30,7 +30,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 SHELL_SCRIPTS := .ci/run $(wildcard softhsm-config/*.sh packaging/*.sh)
-PYTHON_SOURCES := hwkm tests $(wildcard bench demo)
+PYTHON_SOURCES := hwkm tests $(sort $(dir $(wildcard bench/*.py demo/*.py)))
 FAST_TESTS := $(wildcard tests/unit tests/vectors tests/model tests/fuzz tests/packaging tests/cli/test_help*.py)
 
 # The system packages: fewer for those who only run it.
@@ -89,7 +89,7 @@ lint: venv
 	@$(BIN)/ruff check --quiet $(PYTHON_SOURCES)
 
 types: venv
-	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary $(PYTHON_SOURCES)
 
 imports: venv
 	@$(BIN)/lint-imports --no-logo
