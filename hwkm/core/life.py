@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Final, assert_never
 
@@ -15,6 +17,7 @@ from hwkm.core.hardening import harden
 from hwkm.core.loop import Loop
 from hwkm.core.pin_file import read_pin
 from hwkm.core.service import Service
+from hwkm.core.sweep import reachable_nodes
 from hwkm.errors import HwkmError, TokenError
 from hwkm.store.nodes import SqliteNodeStore
 from hwkm.thm.ledger import Ledger
@@ -55,6 +58,8 @@ def _do(channel: Channel, start: wire.CoreStart, hardening: tuple[str, ...]) -> 
             channel.send_started(_provision(settings, destroy_existing=destroy))
         case wire.Inspect(settings=settings):
             channel.send_started(_inspect(settings))
+        case wire.Sweep(settings=settings):
+            channel.send_started(_sweep(settings))
         case _ as never:
             assert_never(never)
     return EXIT_OK
@@ -80,16 +85,26 @@ def _inspect(settings: wire.CoreSettings) -> wire.Inventory:
     return wire.Inventory(objects=objects, cohort_public_key=public_key)
 
 
-def _serve(channel: Channel, settings: wire.CoreSettings, hardening: tuple[str, ...]) -> int:
+def _sweep(settings: wire.CoreSettings) -> wire.Swept:
+    with _opened_token(settings) as token, SqliteNodeStore(settings.nodes_path) as nodes:
+        removed = nodes.sweep(reachable_nodes(nodes, token.anchor.read().root))
+        return wire.Swept(nodes=nodes.counters().nodes, removed=removed)
+
+
+@contextmanager
+def _opened_token(settings: wire.CoreSettings) -> Iterator[Token]:
+    """The token, its keys checked, held by this process alone."""
     with read_pin(settings.pin_file) as pin:
         token = registry.open_token(settings.token_uri, pin)
-    try:
+    with closing(token):
         token.verify_key_policy()
-        cohort = hashlib.sha256(token.cohort_key.public_key()).digest()
-        with hold_alone(cohort), SqliteNodeStore(settings.nodes_path) as nodes:
-            return _serve_token(channel, settings, hardening, token, nodes, cohort)
-    finally:
-        token.close()
+        with hold_alone(token.cohort_key.public_key()):
+            yield token
+
+
+def _serve(channel: Channel, settings: wire.CoreSettings, hardening: tuple[str, ...]) -> int:
+    with _opened_token(settings) as token, SqliteNodeStore(settings.nodes_path) as nodes:
+        return _serve_token(channel, settings, hardening, token, nodes)
 
 
 def _serve_token(
@@ -98,9 +113,9 @@ def _serve_token(
     hardening: tuple[str, ...],
     token: Token,
     nodes: SqliteNodeStore,
-    cohort: bytes,
 ) -> int:
     anchor, counted_nodes = CountedAnchor(token.anchor), CountedNodes(nodes)
+    cohort = hashlib.sha256(token.cohort_key.public_key()).digest()
     ledger = Ledger(anchor, counted_nodes, cohort)
     service = Service(CountedCohortKey(token.cohort_key), anchor, counted_nodes, ledger, settings)
     channel.send_started(

@@ -36,6 +36,8 @@ from hwkm.wire.core_messages import (
     Ready,
     Serve,
     Stop,
+    Sweep,
+    Swept,
 )
 
 RESTART_PAUSES_S: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -148,7 +150,7 @@ async def provision(settings: CoreSettings, *, destroy_existing: bool) -> Invent
     Raises:
         HwkmError: what the core says; for TokenAlreadyProvisioned nothing was changed.
     """
-    return await _once(Provision(settings=settings, destroy_existing=destroy_existing))
+    return await _inventory(Provision(settings=settings, destroy_existing=destroy_existing))
 
 
 async def inspect(settings: CoreSettings) -> Inventory:
@@ -157,18 +159,34 @@ async def inspect(settings: CoreSettings) -> Inventory:
     Raises:
         HwkmError: what the core says.
     """
-    return await _once(Inspect(settings=settings))
+    return await _inventory(Inspect(settings=settings))
 
 
-async def _once(message: CoreStart) -> Inventory:
-    core = await _CoreProcess.spawn()
-    try:
-        started: CoreStarted = await core.link.start(message)
-    finally:
-        await core.end()
+async def sweep(settings: CoreSettings) -> Swept:
+    """Check the whole attempt tree and remove orphaned nodes, by a core of its own.
+
+    Raises:
+        HwkmError: what the core says; TokenInUse while a daemon serves this token.
+    """
+    started = await _once(Sweep(settings=settings))
+    if not isinstance(started, Swept):
+        raise Unavailable("the trusted core answered out of turn")
+    return started
+
+
+async def _inventory(message: CoreStart) -> Inventory:
+    started = await _once(message)
     if not isinstance(started, Inventory):
         raise Unavailable("the trusted core answered out of turn")
     return started
+
+
+async def _once(message: CoreStart) -> CoreStarted:
+    core = await _CoreProcess.spawn()
+    try:
+        return await core.link.start(message)
+    finally:
+        await core.end()
 
 
 class _CoreProcess:

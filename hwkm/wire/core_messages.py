@@ -59,6 +59,12 @@ class Inspect(_Message, frozen=True, kw_only=True, tag="inspect"):
     settings: CoreSettings
 
 
+class Sweep(_Message, frozen=True, kw_only=True, tag="sweep"):
+    """First message: check the whole attempt tree, remove nodes that crashes left, and end."""
+
+    settings: CoreSettings
+
+
 class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the token says of itself; nothing secret."""
 
@@ -87,6 +93,13 @@ class Inventory(_Message, frozen=True, kw_only=True, tag="inventory"):
 
     objects: tuple[str, ...]
     cohort_public_key: bytes = b""
+
+
+class Swept(_Message, frozen=True, kw_only=True, tag="swept"):
+    """The attempt tree is whole; so many nodes are in it, so many others were removed."""
+
+    nodes: int
+    removed: int
 
 
 # --- requests --------------------------------------------------------------------------------
@@ -129,7 +142,7 @@ class Stop(_Message, frozen=True, kw_only=True, tag="stop"):
 
 
 CoreRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | Stop
-CoreStart = Serve | Provision | Inspect
+CoreStart = Serve | Provision | Inspect | Sweep
 
 
 # --- replies ---------------------------------------------------------------------------------
@@ -224,7 +237,7 @@ CoreReply = (
     | Done
     | Failed
 )
-CoreStarted = Ready | Inventory | Failed
+CoreStarted = Ready | Inventory | Swept | Failed
 
 
 class RequestFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

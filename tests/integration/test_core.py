@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import signal
@@ -10,14 +11,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from hwkm.formats.counter import Counter as AttemptCounter
+from hwkm.secret import Pin
+from hwkm.store.nodes import SqliteNodeStore
+from hwkm.thm.ledger import Ledger
+from hwkm.tokens import registry
+from hwkm.tokens.token import Token
 from hwkm.wire import core_messages as wire
 from tests.core_process import CoreEnded, CoreProcess, MemoryToken, core_settings, provision
-from tests.devices import ALL, Module, provisioned
+from tests.devices import ALL, REAL, Module, provisioned
 from tests.hardware import Swtpm
 from tests.vault_clients import SealedVault, finish, seal
 
@@ -251,26 +259,6 @@ class TestTokenGone:
                 assert isinstance(core.guess(vault, vault.kf_hash), wire.VaultOpened)
 
 
-class TestConstantNv:
-    @pytest.mark.needs("softhsm2-util")
-    def test_claims_on_many_vaults_leave_one_anchor_object(self, tmp_path: Path) -> None:
-        for module in provisioned("softhsm", tmp_path):
-            with module.core() as core:
-                core.guess(seal(module.cohort_public_key), wrong())
-                core.stop()
-            objects = self.token_files(module)
-            with module.core() as core:
-                for _ in range(50):
-                    core.guess(seal(module.cohort_public_key), wrong())
-                core.stop()
-            assert self.token_files(module) == objects
-
-    @staticmethod
-    def token_files(module: Module) -> int:
-        directory = module.device.directory / "tokens"
-        return sum(1 for file in directory.rglob("*.object"))
-
-
 class TestHardening:
     def test_measures_hold_and_can_be_seen_from_outside(self, memory_module: Module) -> None:
         with memory_module.core() as core:
@@ -323,3 +311,65 @@ class TestHardening:
             printed = core.process.stderr.read()
         assert b"planted" not in printed
         assert b"hwkm-thm: " in printed
+
+
+class TestSweep:
+    def sweep(self, module: Module) -> wire.CoreStarted:
+        with CoreProcess(module.device) as core:
+            return core.start(wire.Sweep(settings=module.settings))
+
+    def test_orphans_go_and_the_tree_stays(self, module: Module, vault: SealedVault) -> None:
+        with module.core() as core:
+            core.guess(vault, wrong())
+            core.stop()
+        with SqliteNodeStore(module.settings.nodes_path) as nodes:
+            nodes.put({hashlib.sha256(b"orphan").digest(): b"orphan"}, ())
+        # Removed: the orphan, and the leaf that the last commit replaced.
+        assert self.sweep(module) == wire.Swept(nodes=1, removed=2)
+        assert self.sweep(module) == wire.Swept(nodes=1, removed=0)
+        with module.core() as core:
+            assert core.attempts_remaining(vault) == 9
+
+    def test_refused_while_a_core_serves(self, memory_module: Module) -> None:
+        with memory_module.core():
+            refused = self.sweep(memory_module)
+        assert isinstance(refused, wire.Failed)
+        assert refused.code == "token_in_use"
+
+
+class TestHundredThousandCounters:
+    """Constant NV use: the hardware holds one anchor, however many counters there are."""
+
+    @pytest.mark.parametrize("kind", REAL)
+    def test_anchor_takes_no_more_room(
+        self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in provisioned(kind, tmp_path):
+            for name, value in module.device.environment.items():
+                monkeypatch.setenv(name, value)
+            with self.token(module) as token:
+                cohort = hashlib.sha256(module.cohort_public_key).digest()
+                with SqliteNodeStore(module.settings.nodes_path) as nodes:
+                    ledger = Ledger(token.anchor, nodes, cohort)
+                    ledger.commit(self.counters(1))
+                    one = self.nv_in_use(module, token)
+                    ledger.commit(self.counters(100_000))
+                    assert ledger.counter(hashlib.sha256(b"77777").digest()) is not None
+                    assert self.nv_in_use(module, token) == one
+
+    @staticmethod
+    def counters(count: int) -> dict[bytes, AttemptCounter]:
+        keys = (hashlib.sha256(str(number).encode()).digest() for number in range(count))
+        return {key: AttemptCounter(key, carried=1) for key in keys}
+
+    @staticmethod
+    def token(module: Module) -> closing[Token]:
+        return closing(
+            registry.open_token(module.settings.token_uri, Pin(module.device.pin_file.read_bytes()))
+        )
+
+    @staticmethod
+    def nv_in_use(module: Module, token: Token) -> tuple[int | None, int]:
+        """Bytes that the TPM says are free; files of the SoftHSM token."""
+        files = sum(1 for _ in module.device.directory.rglob("*.object"))
+        return token.describe().nv_bytes_free, files
