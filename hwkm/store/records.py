@@ -59,6 +59,12 @@ _LIST: Final = (
     .order_by(vaults.c.handle)
     .limit(bindparam("count"))
 )
+_NAMED: Final = (
+    select(*VAULT_COLUMNS)
+    .where(_OWNED, vaults.c.name == bindparam("of_name"))
+    .order_by(vaults.c.handle)
+    .limit(bindparam("count"))
+)
 _COUNT: Final = select(func.count()).select_from(vaults).where(_OWNED)
 _GET_KEYS: Final = select(*KEY_COLUMNS).where(_KEY_OF_HANDLE).order_by(application_keys.c.alias)
 _DELETE: Final = delete(vaults).where(_OF_HANDLE)
@@ -136,6 +142,15 @@ class Records:
             StorageMismatch, StorageUnavailable: the database is damaged or failed.
         """
         rows = self._read(_LIST, of_owner=owner_uid, after=after or b"", count=limit)
+        return [record_of(row) for row in rows]
+
+    def named(self, name: str, owner_uid: int | None = None, limit: int = 100) -> Sequence[VaultRecord]:
+        """Return up to ``limit`` vaults of this name: at most one of one owner, else of all.
+
+        Raises:
+            StorageMismatch, StorageUnavailable: the database is damaged or failed.
+        """
+        rows = self._read(_NAMED, of_owner=owner_uid, of_name=name, count=limit)
         return [record_of(row) for row in rows]
 
     def count(self, owner_uid: int | None = None) -> int:

@@ -1,0 +1,57 @@
+"""HTTP answers: JSON always, also for what never reached a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from hwkm.errors import HwkmError
+from hwkm.wire.problems import Problem, ProblemBody, problem_of, status_of
+
+REQUEST_ID_HEADER: Final = "x-request-id"
+
+_JSON: Final = "application/json"
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def success(body: msgspec.Struct) -> web.Response:
+    """An operation's response."""
+    return answer(200, _encode(body))
+
+
+def problem(error: HwkmError, status: int | None = None) -> web.Response:
+    """A typed error; ``status`` is given where HTTP has a more exact one than the table."""
+    response = answer(status_of(error) if status is None else status, problem_body(error))
+    retry_after_ms = getattr(error, "retry_after_ms", 0)
+    if retry_after_ms:
+        response.headers["Retry-After"] = str(-(-retry_after_ms // 1000))
+    return response
+
+
+def problem_body(error: HwkmError) -> bytes:
+    """The JSON of a typed error."""
+    return _encode(ProblemBody(error=problem_of(error)))
+
+
+def unmatched(status: int, code: str, message: str) -> web.Response:
+    """What belongs to no operation: an unknown path or method, or no HTTP at all."""
+    return answer(status, _encode(ProblemBody(error=Problem(code=code, message=message))))
+
+
+def method_not_allowed(methods: Iterable[str]) -> web.Response:
+    """A path that is there, by a method that is not."""
+    response = unmatched(405, "method_not_allowed", "this path is not used with this method")
+    response.headers["Allow"] = ", ".join(methods)
+    return response
+
+
+def answer(status: int, body: bytes, content_type: str = _JSON) -> web.Response:
+    """Any answer. Nothing on the way may keep it."""
+    return web.Response(
+        status=status,
+        body=body,
+        headers={"Content-Type": content_type, "Cache-Control": "no-store", "Server": "hwkmd"},
+    )

@@ -1,0 +1,208 @@
+"""The running daemon: everything is put together here, started in order, and stopped in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import time
+from contextlib import AsyncExitStack
+from typing import Final
+
+from hwkm.audit.record import AuditEntry, Caller
+from hwkm.errors import HwkmError
+from hwkm.server.audit_writer import AuditWriter
+from hwkm.server.config import Config
+from hwkm.server.core_calls import CoreCalls
+from hwkm.server.dispatch import Dispatch, RequestLimits
+from hwkm.server.handlers.call import Desk
+from hwkm.server.http_connection import ConnectionLimits, HttpServer
+from hwkm.server.limits import Connections, OpenChallenges, RequestsInFlight
+from hwkm.server.listener import BACKLOG, Listener
+from hwkm.server.logs import get_log
+from hwkm.server.metrics import Metrics
+from hwkm.server.own_pages import OwnPages
+from hwkm.server.policy_file import load_policy
+from hwkm.server.record_thread import RecordThread
+from hwkm.server.state_directory import StateDirectory
+from hwkm.server.supervisor import CoreSupervisor
+from hwkm.server.systemd import inherited_socket, notify, watchdog_interval_s
+
+_DESCRIPTORS_BESIDE_CONNECTIONS: Final = 64
+
+
+async def serve(config: Config) -> None:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Raises:
+        HwkmError: it could not start; what was started is stopped again.
+    """
+    _allow_descriptors(config.limits.connections)
+    async with AsyncExitStack() as stack:
+        await Daemon(config, stack).run()
+
+
+class Daemon:
+    """One life of the daemon. ``stack`` holds what has to be undone at its end."""
+
+    def __init__(self, config: Config, stack: AsyncExitStack) -> None:
+        self._config = config
+        self._stack = stack
+        self._log = get_log()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start, serve until told to stop, stop."""
+        config, stack = self._config, self._stack
+        policy = load_policy(config.policy_path)
+        stack.enter_context(StateDirectory.take(config.state_directory))
+        self._metrics = Metrics()
+        self._audit = await self._open_audit()
+        self._records = await RecordThread.open(config.records_url)
+        stack.push_async_callback(self._records.close)
+        self._supervisor = await self._start_core()
+        self._challenges = OpenChallenges(
+            per_uid_max=config.limits.open_challenges_per_uid, clock_ms=_steady_ms
+        )
+        connections = Connections(
+            total_max=config.limits.connections, per_uid_max=config.limits.connections_per_uid
+        )
+        in_flight = RequestsInFlight(config.limits.requests_in_flight)
+        desk = self._desk()
+        limits = RequestLimits(config.limits.body_bytes, config.limits.request_timeout.seconds)
+        self._dispatch = Dispatch(desk, policy, OwnPages(desk, connections, in_flight), in_flight, limits)
+        await self._listen(connections)
+        await self._note("daemon.start")
+        await self._serve_until_told()
+
+    async def _open_audit(self) -> AuditWriter:
+        section = self._config.audit
+        audit = await AuditWriter.open(
+            self._config.audit_directory, section.segment_bytes, self._metrics.audit_synced
+        )
+        self._stack.push_async_callback(audit.close)
+        self._stack.push_async_callback(self._note_stop)
+        return audit
+
+    async def _start_core(self) -> CoreSupervisor:
+        supervisor = CoreSupervisor(self._config.core_settings(), on_event=self._core_changed)
+        self._stack.push_async_callback(supervisor.stop)
+        ready = await supervisor.start()
+        self._log.info("core ready", pid=supervisor.core_pid, epoch=ready.epoch, hardening=ready.hardening)
+        return supervisor
+
+    def _core_changed(self, event: str) -> None:
+        self._log.warning("core", event_text=event)
+        self._challenges.clear()
+
+    def _desk(self) -> Desk:
+        config = self._config
+        return Desk(
+            core=CoreCalls(self._supervisor, config.core.answer_timeout.seconds),
+            supervisor=self._supervisor,
+            records=self._records,
+            audit=self._audit,
+            challenges=self._challenges,
+            metrics=self._metrics,
+            max_attempts_limit=config.attempts.max_attempts_limit,
+            vaults_per_uid=config.limits.vaults_per_uid,
+        )
+
+    # --- listening ---------------------------------------------------------------------------
+
+    async def _listen(self, connections: Connections) -> None:
+        loop = asyncio.get_running_loop()
+        listener = self._listener()
+        self._stack.callback(listener.close)
+        self._http = HttpServer(
+            self._dispatch,
+            self._connection_limits(),
+            connections,
+            on_refused=self._metrics.refused_connections.inc,
+            loop=loop,
+        )
+        self._server = await loop.create_unix_server(self._http, sock=listener.socket, backlog=BACKLOG)
+        self._stack.push_async_callback(self._close_connections)
+
+    def _listener(self) -> Listener:
+        handed_in = inherited_socket()
+        if handed_in is not None:
+            return Listener.inherited(handed_in)
+        daemon = self._config.daemon
+        return Listener.make(self._config.socket_path, mode=daemon.socket_mode, group=daemon.socket_group)
+
+    def _connection_limits(self) -> ConnectionLimits:
+        limits = self._config.limits
+        return ConnectionLimits(
+            header_bytes=limits.header_bytes,
+            body_bytes=limits.body_bytes,
+            request_timeout_s=limits.request_timeout.seconds,
+            response_timeout_s=limits.response_timeout.seconds,
+            idle_timeout_s=limits.idle_timeout.seconds,
+        )
+
+    async def _close_connections(self) -> None:
+        """Take no more, let the requests in flight finish within the time limit, close the rest."""
+        self._server.close()
+        self._http.pre_shutdown()
+        await self._http.shutdown(self._config.daemon.stop_timeout.seconds)
+
+    # --- serving -----------------------------------------------------------------------------
+
+    async def _serve_until_told(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_policy)
+        watchdog = asyncio.create_task(_feed_watchdog(), name="watchdog")
+        notify(READY="1", STATUS="serving")
+        self._log.info("serving", socket=str(self._config.socket_path), pid=os.getpid())
+        await self._stopping.wait()
+        notify(STOPPING="1", STATUS="finishing requests")
+        self._log.info("stopping")
+        watchdog.cancel()
+
+    def _reload_policy(self) -> None:
+        """SIGHUP. A policy that is wrong changes nothing: the old one stays in force."""
+        try:
+            self._dispatch.policy = load_policy(self._config.policy_path)
+        except HwkmError as exc:
+            self._log.error("policy not reloaded; the old one stays in force", problem=str(exc))
+        else:
+            self._log.info("policy reloaded")
+
+    async def _note(self, operation: str) -> None:
+        """Put the daemon's own doing into the audit log."""
+        caller = Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
+        await self._audit.append(AuditEntry(caller, operation, "ok"))
+
+    async def _note_stop(self) -> None:
+        """The last record of this life. A full disk must not keep the daemon from ending well."""
+        try:
+            await self._note("daemon.stop")
+        except HwkmError as exc:
+            self._log.error("audit record not written", operation="daemon.stop", problem=str(exc))
+
+
+async def _feed_watchdog() -> None:
+    interval_s = watchdog_interval_s()
+    while interval_s is not None:
+        notify(WATCHDOG="1")
+        await asyncio.sleep(interval_s)
+
+
+def _steady_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def _allow_descriptors(connections: int) -> None:
+    """Raise our own limit of open files to what the connections may need, as far as allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _DESCRIPTORS_BESIDE_CONNECTIONS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -1,0 +1,143 @@
+"""From an HTTP request to an operation and back: route, authorise, decode, do, audit, answer.
+
+The audit record of an operation is durable before its answer leaves, whatever the outcome. If it
+cannot be written the caller gets that error in place of the outcome, with one exception:
+``status`` answers all the same, since it is how an operator learns of a full disk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from hwkm.audit.record import AuditEntry
+from hwkm.errors import AccessDenied, HwkmError
+from hwkm.server import answers
+from hwkm.server.handlers.call import Call, Desk, parse_handle
+from hwkm.server.handlers.table import HANDLERS
+from hwkm.server.http_connection import HttpConnection
+from hwkm.server.limits import RequestsInFlight
+from hwkm.server.logs import get_log
+from hwkm.server.own_pages import OwnPages
+from hwkm.server.policy import Granted, Policy, Scope
+from hwkm.server.request_body import decode_body, read_body, read_query
+from hwkm.server.routes import Found, find_route
+from hwkm.wire import operations
+from hwkm.wire.operations import Operation
+
+OK: Final = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """Of one request: bytes of its body, seconds for it to arrive."""
+
+    body_bytes: int
+    timeout_s: float
+
+
+class Dispatch:
+    """Answers every request."""
+
+    def __init__(
+        self, desk: Desk, policy: Policy, pages: OwnPages, in_flight: RequestsInFlight, limits: RequestLimits
+    ) -> None:
+        self.policy = policy
+        self._desk = desk
+        self._pages = pages
+        self._in_flight = in_flight
+        self._limits = limits
+        self._life = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+        self._log = get_log()
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        request_id = f"{self._life}-{next(self._numbers):x}"
+        try:
+            response = await self._answer(request, request_id)
+        except HwkmError as exc:
+            response = answers.problem(exc)
+        response.headers[answers.REQUEST_ID_HEADER] = request_id
+        return response
+
+    async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        page = self._pages.find(request.path)
+        if page is not None:
+            return await page() if request.method == "GET" else answers.method_not_allowed(("GET",))
+        found = find_route(request.path)
+        if found is None:
+            return answers.unmatched(404, "not_found", "no such path; see /v1/openapi.json")
+        operation = found.by_method.get(request.method)
+        if operation is None:
+            return answers.method_not_allowed(found.by_method)
+        with self._in_flight.place():
+            return await self._operate(request, operation, found, request_id)
+
+    async def _operate(
+        self, request: web.BaseRequest, operation: Operation, found: Found, request_id: str
+    ) -> web.Response:
+        connection = request.protocol
+        assert isinstance(connection, HttpConnection)
+        started = time.perf_counter()
+        call: Call[Any] = Call(connection.peer, found.path)
+        result: msgspec.Struct | HwkmError
+        try:
+            result = await self._do(request, operation, connection, call)
+        except HwkmError as exc:
+            result = exc
+        except ConnectionError:
+            raise  # the caller went away before the request was whole: nothing was done
+        except Exception as exc:  # noqa: BLE001  (whatever it is, it is answered, audited and logged)
+            self._log.error("unexpected error", operation=operation.name, request=request_id, exc_info=exc)
+            result = HwkmError("an unexpected error; the daemon's log says where")
+        return await self._settle(operation, call, result, request_id, started)
+
+    async def _do(
+        self, request: web.BaseRequest, operation: Operation, connection: HttpConnection, call: Call[Any]
+    ) -> msgspec.Struct:
+        call.scope = self._authorise(connection, operation)
+        if "handle" in call.path:
+            call.vault = parse_handle(call.path["handle"])
+        call.query = read_query(operation, request)
+        body = await read_body(request, self._limits.body_bytes, self._limits.timeout_s)
+        connection.request_received()
+        call.body = decode_body(operation, body)
+        return await HANDLERS[operation](self._desk, call)
+
+    def _authorise(self, connection: HttpConnection, operation: Operation) -> Scope:
+        granted = connection.granted
+        if granted is None or granted.policy is not self.policy:
+            granted = Granted(self.policy, self.policy.grants(connection.peer))
+            connection.granted = granted
+        scope = granted.scopes.get(operation.name)
+        if scope is None:
+            raise AccessDenied(f"the policy does not allow uid {connection.peer.uid} to do {operation.name}")
+        return scope
+
+    async def _settle(
+        self,
+        operation: Operation,
+        call: Call[Any],
+        result: msgspec.Struct | HwkmError,
+        request_id: str,
+        started: float,
+    ) -> web.Response:
+        """Record what happened, then answer."""
+        code = result.code if isinstance(result, HwkmError) else OK
+        entry = AuditEntry(call.peer.caller, operation.name, code, request_id, call.vault)
+        try:
+            await self._desk.audit.append(entry)
+        except HwkmError as exc:
+            self._log.error("audit record not written", operation=operation.name, problem=str(exc))
+            if operation is not operations.STATUS:
+                code, result = exc.code, exc
+        self._desk.metrics.requests.labels(operation.name, code).inc()
+        self._desk.metrics.request_seconds.labels(operation.name).observe(time.perf_counter() - started)
+        return answers.problem(result) if isinstance(result, HwkmError) else answers.success(result)

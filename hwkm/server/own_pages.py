@@ -1,0 +1,75 @@
+"""Pages that are no operation: health, metrics, the OpenAPI document.
+
+They name no vault and no user, are open to whoever can connect, and are neither audited nor
+counted against the requests in flight: they have to answer when nothing else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from hwkm.server import answers
+from hwkm.server.handlers.call import Desk
+from hwkm.server.limits import Connections, RequestsInFlight
+from hwkm.server.metrics import CONTENT_TYPE
+from hwkm.server.openapi import openapi_document
+
+Page = Callable[[], Awaitable[web.Response]]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether vaults can be opened now, and if not, why."""
+
+    ready: bool
+    detail: str
+
+
+class OwnPages:
+    """The three pages."""
+
+    def __init__(self, desk: Desk, connections: Connections, in_flight: RequestsInFlight) -> None:
+        self._desk = desk
+        self._connections = connections
+        self._in_flight = in_flight
+        self._restarts_counted = 0
+        self._openapi = openapi_document()
+        self._pages = {
+            "/healthz": self._healthz,
+            "/metrics": self._metrics,
+            "/v1/openapi.json": self._describe,
+        }
+
+    def find(self, path: str) -> Page | None:
+        """Return the page at ``path``, if there is one."""
+        return self._pages.get(path)
+
+    async def _healthz(self) -> web.Response:
+        supervisor = self._desk.supervisor
+        statistics = await self._desk.core.statistics() if supervisor.state == "ready" else None
+        if statistics is None:
+            health = Health(False, supervisor.detail or "the trusted core does not answer")
+        elif statistics.halted:
+            health = Health(False, "the attempt state does not match the token: no vault is opened")
+        elif self._desk.audit.failure:
+            health = Health(False, self._desk.audit.failure)
+        else:
+            health = Health(True, "")
+        return answers.answer(200 if health.ready else 503, msgspec.json.encode(health))
+
+    async def _metrics(self) -> web.Response:
+        supervisor, metrics = self._desk.supervisor, self._desk.metrics
+        metrics.connections.set(self._connections.total)
+        metrics.requests_in_flight.set(self._in_flight.count)
+        metrics.vaults.set(self._desk.records.vaults)
+        metrics.core_ready.set(supervisor.state == "ready")
+        metrics.core_queue_depth.set(supervisor.queue_depth)
+        metrics.core_restarts.inc(supervisor.restarts - self._restarts_counted)
+        self._restarts_counted = supervisor.restarts
+        statistics = await self._desk.core.statistics() if supervisor.state == "ready" else None
+        return answers.answer(200, metrics.exposition(statistics), CONTENT_TYPE)
+
+    async def _describe(self) -> web.Response:
+        return answers.answer(200, self._openapi)

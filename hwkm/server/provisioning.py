@@ -1,0 +1,167 @@
+"""``hwkmd init``: make keys and anchor in the token, and the files that belong to them.
+
+Token, node store and record database are made and destroyed together: a new token with an old
+node store would never open, and old vaults are worth nothing under a new cohort key. The audit
+log outlives them all; what was destroyed is written into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.engine import make_url
+
+from hwkm.audit.log import AuditLog
+from hwkm.audit.record import AuditEntry, Caller
+from hwkm.errors import ConfigError, TokenAlreadyProvisioned
+from hwkm.server.config import Config
+from hwkm.server.pin_file import ensure_pin_file
+from hwkm.server.state_directory import StateDirectory
+from hwkm.server.supervisor import inspect, provision
+from hwkm.store.migration import upgrade
+from hwkm.store.records import Records
+from hwkm.wire.core_messages import Inventory
+
+_SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """What there is already: objects in the token, node store and vaults beside it."""
+
+    inventory: Inventory
+    nodes: Path | None
+    vaults: int
+
+    def __bool__(self) -> bool:
+        return bool(self.inventory.objects or self.nodes or self.vaults)
+
+    def lines(self) -> list[str]:
+        """One line for each thing that would be destroyed."""
+        found = list(self.inventory.objects)
+        if self.nodes:
+            found.append(f"attempt state in {self.nodes}")
+        if self.vaults:
+            found.append(
+                f"{self.vaults} vaults in the record database; their recovery keys would be lost for good"
+            )
+        return found
+
+    @property
+    def digest(self) -> str:
+        """What has to be given to destroy it: SHA-256 of the cohort's public key, 64 hex digits.
+
+        Without a cohort key (an interrupted init) it is that of the list of what there is.
+        """
+        return hashlib.sha256(
+            self.inventory.cohort_public_key or "\n".join(self.lines()).encode()
+        ).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What init has made."""
+
+    inventory: Inventory
+    pin_file_made: Path | None
+
+    @property
+    def cohort_digest(self) -> str:
+        """SHA-256 of the cohort's public key, 64 hex digits."""
+        return hashlib.sha256(self.inventory.cohort_public_key).hexdigest()
+
+
+async def provision_token(config: Config, destroy_existing: str | None) -> Provisioned:
+    """Provision the token; ``destroy_existing`` is the digest that an earlier refusal printed.
+
+    Raises:
+        TokenAlreadyProvisioned: there is something already, and the digest of it was not given;
+            the message lists it. Nothing was changed.
+        HwkmError: configuration, token or storage failed. Init can be run again.
+    """
+    with StateDirectory.take(config.state_directory, create=True):
+        made = ensure_pin_file(config.pin_path, config.token.uri)
+        existing = await find_existing(config)
+        if existing:
+            _check_digest(existing, destroy_existing)
+            _destroy_files(config, existing)
+        # The files go first: if this stops here, the old token is without its node store, which
+        # every start refuses and this command repairs. The other way round is never possible.
+        inventory = await provision(config.core_settings(), destroy_existing=bool(existing))
+        upgrade(config.records_url)
+        _note(config, "token.destroy" if existing else "token.provision")
+        return Provisioned(inventory, config.pin_path if made else None)
+
+
+async def find_existing(config: Config) -> Existing:
+    """Look at token and files; change nothing.
+
+    Raises:
+        HwkmError: the token or the record database cannot be looked at.
+    """
+    inventory = await inspect(config.core_settings())
+    nodes = config.nodes_path if config.nodes_path.exists() else None
+    return Existing(inventory, nodes, _count_vaults(config))
+
+
+def _check_digest(existing: Existing, given: str | None) -> None:
+    if given is not None and given.lower() == existing.digest:
+        return
+    listed = "".join(f"\n  {line}" for line in existing.lines())
+    wrong = "" if given is None else "The digest given is not that of what is there. "
+    raise TokenAlreadyProvisioned(
+        f"{wrong}This exists already and would be destroyed:{listed}\n"
+        f"To destroy all of it: hwkmd init --destroy-existing {existing.digest}"
+    )
+
+
+def _count_vaults(config: Config) -> int:
+    path = _sqlite_path(config)
+    if path is not None and not path.exists():
+        return 0
+    with Records.open(config.records_url) as records:
+        return records.count()
+
+
+def _sqlite_path(config: Config) -> Path | None:
+    url = make_url(config.records_url)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def _destroy_files(config: Config, existing: Existing) -> None:
+    """Remove vaults and node store. A crash on the way leaves something that is found again."""
+    records = _sqlite_path(config)
+    try:
+        if records is not None:
+            _remove_sqlite(records)
+        elif existing.vaults:
+            _delete_vaults(config)
+        _remove_sqlite(config.nodes_path)
+    except OSError as exc:
+        raise ConfigError(f"{exc.filename} cannot be removed: {exc.strerror}") from exc
+
+
+def _remove_sqlite(path: Path) -> None:
+    for suffix in _SQLITE_SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _delete_vaults(config: Config) -> None:
+    with Records.open(config.records_url) as records:
+        while page := records.list():
+            for record in page:
+                records.delete(record.handle)
+
+
+def _note(config: Config, operation: str) -> None:
+    """Put it into the audit log, which is made if this is the first time."""
+    directory = config.audit_directory
+    if not directory.exists() or not any(directory.iterdir()):
+        AuditLog.create(directory)
+    caller = Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
+    with AuditLog.open(directory, segment_bytes_max=config.audit.segment_bytes) as log:
+        log.append_many([AuditEntry(caller, operation, "ok")])
