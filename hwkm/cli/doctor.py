@@ -1,0 +1,5 @@
+"""``hwkm doctor``."""
+
+
+def doctor() -> None:
+    """Find out what is wrong."""

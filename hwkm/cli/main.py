@@ -1,0 +1,69 @@
+"""The ``hwkm`` command: parse, call the client, print. One module a group of commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import hwkm
+from hwkm.cli import audit, backup, cohort, vault
+from hwkm.cli.completion import completion
+from hwkm.cli.doctor import doctor
+from hwkm.cli.exits import ExitCode
+from hwkm.cli.status import status
+
+app = typer.Typer(
+    name="hwkm",
+    no_args_is_help=True,
+    # A traceback with local variables would print PINs.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes are in docs/operations/exit-codes.md: 0 done, 2 wrong usage, 10 wrong PIN, "
+    "11 locked for good, 12 too soon, 20 no daemon.",
+)
+app.command()(status)
+app.add_typer(vault.app, name="vault")
+app.add_typer(backup.app, name="backup")
+app.add_typer(cohort.app, name="cohort")
+app.add_typer(audit.app, name="audit")
+app.command()(doctor)
+app.command()(completion)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hwkm {hwkm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _hwkm(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A recovery key comes back only for the right PIN.
+
+    hwkm talks to hwkmd over a Unix socket. Make a vault, encrypt files under its keys, and get
+    them back on another device with nothing but the PIN; after too many wrong PINs they are gone
+    for good.
+    """
+
+
+def run() -> None:
+    """Entry point."""
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of a pipe has enough. Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.FAILED)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,50 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from hwkm.client import DEFAULT_SOCKET
+
+SOCKET_VARIABLE: Final = "HWKM_SOCKET"
+
+SocketOption = Annotated[
+    Path,
+    typer.Option("--socket", "-S", envvar=SOCKET_VARIABLE, metavar="PATH", help="The daemon's Unix socket."),
+]
+SOCKET_DEFAULT: Final = DEFAULT_SOCKET
+
+CohortKeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cohort-key-file",
+        metavar="FILE",
+        help="Trust exactly the cohort key in this file (130 hex digits), instead of the one that was "
+        "offered first.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PinFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pin-file",
+        metavar="FILE",
+        help="Read the PIN from a file that only you can read, instead of asking.",
+    ),
+]
+VaultArgument = Annotated[str, typer.Argument(metavar="VAULT", help="Name or handle of the vault.")]
+RecoveryKeyOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Write the recovery key, in hex, to a new file that only you can read."
+    ),
+]
+ShowRecoveryKeyOption = Annotated[
+    bool,
+    typer.Option(
+        "--show-recovery-key", help="Print the recovery key. Dangerous: screens are seen and logged."
+    ),
+]

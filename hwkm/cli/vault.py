@@ -1,0 +1,270 @@
+"""``hwkm vault``: make, open and replace vaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hwkm.cli.connection import connect
+from hwkm.cli.options import (
+    SOCKET_DEFAULT,
+    CohortKeyFileOption,
+    JsonOption,
+    PinFileOption,
+    RecoveryKeyOutOption,
+    ShowRecoveryKeyOption,
+    SocketOption,
+    VaultArgument,
+)
+from hwkm.cli.pin import obtain_new_pin, obtain_pin
+from hwkm.cli.printing import count, print_json, print_line, print_table
+from hwkm.cli.recovery_key import RecoveryKeySink
+from hwkm.cli.reporting import attempts, reporting
+from hwkm.cli.vault_view import pin_word, print_vault, standing, summary_of
+from hwkm.client import KfAlgorithm, KfType
+from hwkm.client.framework import Recovered, fresh_kf_params
+from hwkm.wire.api import VaultInfo
+
+app = typer.Typer(no_args_is_help=True, help="Vaults: recovery keys under a PIN, password or pattern.")
+
+TypeOption = Annotated[KfType, typer.Option("--type", help="What opens the vault.")]
+NewPinFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--new-pin-file", metavar="FILE", help="Read the new PIN from a file that only you can read."
+    ),
+]
+DropDamagedOption = Annotated[
+    bool,
+    typer.Option(
+        "--drop-damaged-keys", help="Go on when application keys do not open; they are lost for good."
+    ),
+]
+
+
+@app.command()
+@reporting
+def create(  # noqa: PLR0913, PLR0917  (the options of a command)
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for people, unique among your vaults.")],
+    kf_type: TypeOption = KfType.PIN,
+    max_attempts: Annotated[
+        int | None,
+        typer.Option("--max-attempts", metavar="N", help="Wrong attempts until the key is gone for good."),
+    ] = None,
+    algorithm: Annotated[
+        KfAlgorithm, typer.Option("--algorithm", help="How the PIN is stretched.")
+    ] = KfAlgorithm.ARGON2ID,
+    pin_file: PinFileOption = None,
+    out: RecoveryKeyOutOption = None,
+    show_recovery_key: ShowRecoveryKeyOption = False,
+    cohort_key_file: CohortKeyFileOption = None,
+    socket: SocketOption = SOCKET_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a vault: draw a recovery key and seal it under a PIN.
+
+    Only the right PIN gives the key back. After the last wrong attempt it is gone for good, for
+    you and for everybody else.
+
+    Example: hwkm vault create "phone backup"
+    """
+    sink = RecoveryKeySink(out, show_recovery_key)
+    sink.check()
+    with (
+        obtain_new_pin(pin_word(kf_type), pin_file) as pin,
+        connect(socket, cohort_key_file) as client,
+    ):
+        info, recovery_key = client.create(
+            name, pin, kf_type, kf_params=fresh_kf_params(algorithm), max_attempts=max_attempts
+        )
+        with recovery_key:
+            sink.write(recovery_key)
+            if as_json:
+                print_json(summary_of(info) | sink.facts(recovery_key))
+            else:
+                print_line(f"Created vault {info.name} ({info.handle}).")
+                print_line(f"After {count(info.max_attempts, 'wrong attempt')} its key is gone for good.")
+                sink.print(recovery_key)
+
+
+@app.command(name="open")
+@reporting
+def open_(
+    vault: VaultArgument,
+    pin_file: PinFileOption = None,
+    out: RecoveryKeyOutOption = None,
+    show_recovery_key: ShowRecoveryKeyOption = False,
+    cohort_key_file: CohortKeyFileOption = None,
+    socket: SocketOption = SOCKET_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Open a vault: prove the PIN and recover the key.
+
+    A wrong PIN costs an attempt and, after some, a growing delay. The right one gives all
+    attempts back.
+
+    Example: hwkm vault open "phone backup" --out recovery-key.hex
+    """
+    sink = RecoveryKeySink(out, show_recovery_key)
+    sink.check()
+    with connect(socket, cohort_key_file) as client:
+        info = client.find(vault)
+        with (
+            obtain_pin(pin_word(info), pin_file) as pin,
+            client.open(info.handle, pin) as recovered,
+        ):
+            sink.write(recovered.recovery_key)
+            _print_opened(info, recovered, sink, as_json=as_json)
+
+
+def _print_opened(info: VaultInfo, recovered: Recovered, sink: RecoveryKeySink, *, as_json: bool) -> None:
+    ring = recovered.key_ring
+    if as_json:
+        print_json(
+            {
+                "handle": info.handle,
+                "name": info.name,
+                "snapshot_version": recovered.snapshot_version,
+                "attempts_remaining": recovered.attempts_remaining,
+                "application_keys": sorted(ring.keys),
+                "damaged_application_keys": sorted(ring.damaged),
+            }
+            | sink.facts(recovered.recovery_key)
+        )
+        return
+    print_line(f"Opened vault {info.name}: the recovery key came back.", style="green")
+    print_line(f"{attempts(recovered.attempts_remaining)}; {count(len(ring.keys), 'application key')}")
+    for alias in ring.damaged:
+        print_line(f"application key {alias} is damaged and was left out", style="yellow")
+    sink.print(recovered.recovery_key)
+
+
+@app.command(name="list")
+@reporting
+def list_(socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> None:
+    """List the vaults that you may see."""
+    with connect(socket) as client:
+        vaults = client.list()
+    if as_json:
+        print_json([summary_of(info) for info in vaults])
+    elif vaults:
+        print_table(
+            ("name", "handle", "state", "attempts", "keys"),
+            (
+                (
+                    v.name,
+                    v.handle,
+                    standing(v),
+                    f"{v.attempts_remaining} of {v.max_attempts}",
+                    len(v.application_keys),
+                )
+                for v in vaults
+            ),
+        )
+    else:
+        print_line("There is no vault.")
+
+
+@app.command()
+@reporting
+def show(vault: VaultArgument, socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> None:
+    """Show a vault: attempts remaining, delay, application keys. Nothing in it is secret."""
+    with connect(socket) as client:
+        print_vault(client.find(vault), as_json=as_json)
+
+
+@app.command()
+@reporting
+def rotate(
+    vault: VaultArgument,
+    pin_file: PinFileOption = None,
+    out: RecoveryKeyOutOption = None,
+    show_recovery_key: ShowRecoveryKeyOption = False,
+    drop_damaged_keys: DropDamagedOption = False,
+    cohort_key_file: CohortKeyFileOption = None,
+    socket: SocketOption = SOCKET_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a vault a new recovery key under the same PIN.
+
+    Application keys are kept. So is the attempt counter: rotating gives no attempts back by itself.
+    """
+    sink = RecoveryKeySink(out, show_recovery_key)
+    sink.check()
+    with connect(socket, cohort_key_file) as client:
+        info = client.find(vault)
+        with obtain_pin(pin_word(info), pin_file) as pin:
+            info, key = client.rotate(info.handle, pin, drop_damaged=drop_damaged_keys)
+        with key:
+            sink.write(key)
+            if as_json:
+                print_json(summary_of(info) | sink.facts(key))
+            else:
+                print_line(f"Vault {info.name} has a new recovery key (snapshot {info.snapshot_version}).")
+                sink.print(key)
+
+
+@app.command(name="change-pin")
+@reporting
+def change_pin(
+    vault: VaultArgument,
+    pin_file: PinFileOption = None,
+    new_pin_file: NewPinFileOption = None,
+    kf_type: Annotated[
+        KfType | None, typer.Option("--type", help="What will open the vault; by default what does now.")
+    ] = None,
+    drop_damaged_keys: DropDamagedOption = False,
+    cohort_key_file: CohortKeyFileOption = None,
+    socket: SocketOption = SOCKET_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Change the PIN of a vault. It gets a new recovery key and a new attempt counter.
+
+    Application keys are kept, so backups stay readable.
+    """
+    with connect(socket, cohort_key_file) as client:
+        info = client.find(vault)
+        with (
+            obtain_pin(pin_word(info), pin_file) as pin,
+            obtain_new_pin(
+                f"new {pin_word(kf_type or info)}", new_pin_file, option="--new-pin-file"
+            ) as new_pin,
+        ):
+            info, key = client.change_pin(
+                info.handle, pin, new_pin, kf_type=kf_type, drop_damaged=drop_damaged_keys
+            )
+        key.wipe()
+    if as_json:
+        print_json(summary_of(info))
+    else:
+        print_line(f"Vault {info.name} opens with the new {pin_word(info)} only.")
+
+
+@app.command()
+@reporting
+def delete(
+    vault: VaultArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    socket: SocketOption = SOCKET_DEFAULT,
+) -> None:
+    """Delete a vault. Its recovery key and every backup under its keys are lost for good."""
+    with connect(socket) as client:
+        info = client.find(vault)
+        if not yes:
+            typer.confirm(
+                f"Delete vault {info.name}? What was encrypted under its keys is lost for good.",
+                abort=True,
+                err=True,
+            )
+        client.delete(info.handle)
+    print_line(f"Deleted vault {info.name}.")
+
+
+@app.command()
+@reporting
+def resume(vault: VaultArgument, socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> None:
+    """Let a vault be opened again that was suspended after hardware faults. Gives no attempts back."""
+    with connect(socket) as client:
+        print_vault(client.resume(client.find(vault).handle), as_json=as_json)

@@ -1,0 +1,67 @@
+"""How a vault looks to people and to programs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from hwkm.cli.printing import duration, print_facts, print_json
+from hwkm.client import KfType
+from hwkm.wire.api import KnowledgeFactor, VaultInfo
+
+_WORDS: Final = {KfType.PIN: "PIN", KfType.PASSWORD: "password", KfType.PATTERN: "pattern"}
+
+
+def pin_word(what: KfType | VaultInfo) -> str:
+    """What to ask for: PIN, password or pattern."""
+    if isinstance(what, VaultInfo):
+        what = what.knowledge_factor.type if what.knowledge_factor else KfType.PIN
+    return _WORDS[what]
+
+
+def standing(info: VaultInfo) -> str:
+    """One word or two on whether it can be opened now."""
+    if info.state == "locked":
+        return "locked"
+    if info.suspended:
+        return "suspended"
+    return f"wait {duration(info.retry_after_ms)}" if info.retry_after_ms else "active"
+
+
+def summary_of(info: VaultInfo) -> dict[str, Any]:
+    """For JSON, as the daemon says it."""
+    summary: dict[str, Any] = msgspec.to_builtins(info)
+    return summary
+
+
+def print_vault(info: VaultInfo, *, as_json: bool) -> None:
+    """Print everything about a vault."""
+    if as_json:
+        print_json(summary_of(info))
+        return
+    print_facts(
+        {
+            "name": info.name,
+            "handle": info.handle,
+            "state": standing(info),
+            "attempts": f"{info.attempts_remaining} of {info.max_attempts} remaining",
+            "opened by": _stretching(info.knowledge_factor),
+            "application keys": ", ".join(info.application_keys) or "none",
+            "snapshot": info.snapshot_version,
+            "owner": f"uid {info.owner_uid}",
+            "created": _time(info.created_at_ms),
+            "changed": _time(info.updated_at_ms),
+        }
+    )
+
+
+def _stretching(factor: KnowledgeFactor | None) -> str:
+    if factor is None:
+        return "nothing, ever again"
+    return f"{pin_word(factor.type)}, stretched by {factor.algorithm.value}"
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
