@@ -84,7 +84,8 @@ def encode_credential(text: str) -> SecretBytes:
     Leading zeros are kept. NFC makes the same letters typed on two keyboards the same bytes.
 
     Raises:
-        FormatError: empty, longer than 1,024 bytes, or not encodable (lone surrogates).
+        FormatError: empty, longer than 1,024 bytes, not encodable (lone surrogates), or with a
+            NUL: scrypt keys an HMAC with it, which takes ``12`` and ``12`` NUL for the same.
     """
     try:
         data = unicodedata.normalize("NFC", text).encode("utf-8")
@@ -92,6 +93,8 @@ def encode_credential(text: str) -> SecretBytes:
         raise FormatError("the PIN, password or pattern is not valid Unicode") from None
     if not data:
         raise FormatError("the PIN, password or pattern is empty")
+    if b"\0" in data:
+        raise FormatError("the PIN, password or pattern holds a NUL character")
     if len(data) > CREDENTIAL_BYTES_MAX:
         raise FormatError(f"the PIN, password or pattern is longer than {CREDENTIAL_BYTES_MAX} bytes")
     return SecretBytes(data)
