@@ -21,6 +21,9 @@ from hwkm.wire.problems import ProblemBody, error_of
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 """A full page of 500 vaults with 100 aliases each is about half of this."""
 
+# msgspec lets the last two through for text that is not UTF-8 and for very deep nesting.
+_NOT_AN_ANSWER: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -49,14 +52,14 @@ class Call(Generic[T]):
             raise _error_in(status, body)
         try:
             return msgspec.json.decode(body or b"{}", type=self.response)
-        except msgspec.DecodeError as exc:
+        except _NOT_AN_ANSWER as exc:
             raise FormatError(f"the daemon's answer to {self.operation.name} is not valid: {exc}") from exc
 
 
 def _error_in(status: int, body: bytes) -> HwkmError:
     try:
         return error_of(msgspec.json.decode(body, type=ProblemBody).error)
-    except msgspec.DecodeError:
+    except _NOT_AN_ANSWER:
         text = f"the daemon answered with HTTP status {status} and no error of its own"
         return Unavailable(text) if status >= 500 else HwkmError(text)
 

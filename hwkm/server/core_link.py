@@ -85,7 +85,7 @@ class CoreLink(asyncio.Protocol):
         try:
             for body in self._reader.feed(data):
                 self._take(body)
-        except (FormatError, msgspec.DecodeError):
+        except (FormatError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # The core does not keep to the message set: whatever it is, it is not relied on.
             self.close()
 

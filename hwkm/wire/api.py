@@ -13,9 +13,10 @@ from msgspec import Meta
 
 from hwkm.crypto.knowledge_factor import KfAlgorithm, KfParams, KfType
 
-HANDLE_PATTERN = "^[0-9a-f]{34}$"
-ALIAS_PATTERN = "^[A-Za-z0-9._-]{1,64}$"
-NAME_PATTERN = r"^[^\x00-\x1f\x7f/]{1,128}$"
+# Searched for, as JSON Schema says; Python's $ also matches before a last newline, hence (?!\n).
+HANDLE_PATTERN = r"^[0-9a-f]{34}$(?!\n)"
+ALIAS_PATTERN = r"^[A-Za-z0-9._-]{1,64}$(?!\n)"
+NAME_PATTERN = r"^[^\x00-\x1f\x7f/]{1,128}$(?!\n)"
 APPLICATION_KEYS_MAX = 100
 LIST_LIMIT_MAX = 500
 
