@@ -219,7 +219,8 @@ def _insert(database: sqlite3.Connection, nodes: Mapping[bytes, bytes]) -> int:
     added = database.executemany("INSERT OR IGNORE INTO node VALUES (?, ?)", nodes.items()).rowcount
     if added < len(nodes):
         database.executemany(
-            "UPDATE node SET bytes = ?2 WHERE digest = ?1 AND bytes IS NOT ?2", nodes.items()
+            "UPDATE node SET bytes = :bytes WHERE digest = :digest AND bytes IS NOT :bytes",
+            ({"digest": digest, "bytes": stored} for digest, stored in nodes.items()),
         )
     return max(added, 0)
 
