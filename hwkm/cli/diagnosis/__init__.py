@@ -1,0 +1,1 @@
+"""What ``hwkm doctor`` looks at. Each module returns findings; nothing here changes anything."""
