@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 from collections import deque
@@ -32,6 +33,9 @@ class Channel:
         self._socket = sock
         self._reader = FrameReader()
         self._bodies: deque[bytes] = deque()
+        # Not select(2): a daemon with a thousand connections hands in a descriptor beyond its reach.
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
     def receive_start(self) -> CoreStart:
         """Wait for the first message.
@@ -74,7 +78,7 @@ class Channel:
             raise ChannelClosed from exc
 
     def _readable(self, timeout_s: float | None) -> bool:
-        return bool(select.select([self._socket], [], [], timeout_s)[0])
+        return bool(self._poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000)))
 
     def _read(self) -> None:
         try:

@@ -24,7 +24,7 @@ def read_pin(path: str) -> Pin:
     except OSError as exc:
         raise ConfigError(f"PIN file {path}: {exc.strerror}") from None
     with io.FileIO(descriptor) as file:
-        _check_mode(path, os.fstat(descriptor))
+        check_mode(path, os.fstat(descriptor))
         data = bytearray(file.read(PIN_BYTES_MAX + 2))
     try:
         return _pin_of(path, data)
@@ -39,7 +39,12 @@ def _pin_of(path: str, data: bytearray) -> Pin:
     return Pin(memoryview(data)[:length])
 
 
-def _check_mode(path: str, status: os.stat_result) -> None:
+def check_mode(path: str, status: os.stat_result) -> None:
+    """See that nobody else may use the PIN file.
+
+    Raises:
+        ConfigError: it is not a regular file, not ours, or open to others.
+    """
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"PIN file {path} is not a regular file")
     if status.st_mode & _others_bits(status):

@@ -183,7 +183,7 @@ class Config(_Section, frozen=True, kw_only=True):
         )
 
 
-_SECTIONS: Final[dict[str, type[_Section]]] = {
+SECTIONS: Final[dict[str, type[_Section]]] = {
     "daemon": DaemonSection,
     "token": TokenSection,
     "core": CoreSection,
@@ -204,10 +204,10 @@ def load_config(path: Path) -> Config:
     path = path.absolute()
     file = TomlFile(path)
     for name in file.tables:
-        if name not in _SECTIONS:
-            file.refuse(f"unknown section [{name}]; known are {', '.join(_SECTIONS)}", name)
+        if name not in SECTIONS:
+            file.refuse(f"unknown section [{name}]; known are {', '.join(SECTIONS)}", name)
     sections = {
-        name: file.section(struct, file.tables.get(name, {}), name) for name, struct in _SECTIONS.items()
+        name: file.section(struct, file.tables.get(name, {}), name) for name, struct in SECTIONS.items()
     }
     config = Config(path=path, **_located(file, sections))  # type: ignore[arg-type]
     _check_together(file, config)
@@ -297,3 +297,8 @@ _TIMEOUTS: Final = (
     ("limits", "response_timeout"),
     ("limits", "idle_timeout"),
 )
+
+
+def without_password(url: str) -> str:
+    """A database URL as it may be shown."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)

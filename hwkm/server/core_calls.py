@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import time
 from typing import Final, TypeVar
 
 from hwkm.errors import HwkmError, Unavailable
@@ -21,6 +25,7 @@ class CoreCalls:
     def __init__(self, supervisor: CoreSupervisor, answer_timeout_s: float) -> None:
         self._supervisor = supervisor
         self._answer_timeout_s = answer_timeout_s
+        self._answered = 0.0
 
     @property
     def ready(self) -> Ready:
@@ -52,13 +57,20 @@ class CoreCalls:
         Raises:
             Busy, HwkmError: as :meth:`ask`.
         """
+        sent = time.monotonic()
         try:
             async with asyncio.timeout(self._answer_timeout_s):
-                return await self._supervisor.call(request)
+                reply = await self._supervisor.call(request)
         except TimeoutError:
+            self._end_hung_core(sent)
             raise Busy("the trusted core does not answer in time; try again", RETRY_AFTER_MS) from None
         except Unavailable as exc:
             raise Busy(str(exc), RETRY_AFTER_MS) from exc
+        except HwkmError:
+            self._answered = time.monotonic()
+            raise
+        self._answered = time.monotonic()
+        return reply
 
     async def statistics(self) -> Statistics | None:
         """Counts of the core, or None while there is none."""
@@ -66,3 +78,13 @@ class CoreCalls:
             return await self.ask(ReadStatistics(), Statistics)
         except HwkmError:
             return None
+
+    def _end_hung_core(self, sent: float) -> None:
+        """Kill a core that has answered nobody since ``sent``; the supervisor starts another.
+
+        A driver can hang in a token that was pulled out. Killing the core loses nothing.
+        """
+        pid = self._supervisor.core_pid
+        if self._answered < sent and self._supervisor.state == "ready" and pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

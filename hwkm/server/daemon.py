@@ -26,6 +26,7 @@ from hwkm.server.metrics import Metrics
 from hwkm.server.own_pages import OwnPages
 from hwkm.server.policy_file import load_policy
 from hwkm.server.record_thread import RecordThread
+from hwkm.server.refused_pin import pin_tried_once
 from hwkm.server.state_directory import StateDirectory
 from hwkm.server.supervisor import CoreSupervisor
 from hwkm.server.systemd import inherited_socket, notify, watchdog_interval_s
@@ -89,7 +90,8 @@ class Daemon:
     async def _start_core(self) -> CoreSupervisor:
         supervisor = CoreSupervisor(self._config.core_settings(), on_event=self._core_changed)
         self._stack.push_async_callback(supervisor.stop)
-        ready = await supervisor.start()
+        with pin_tried_once(self._config.state_directory, self._config.pin_path):
+            ready = await supervisor.start()
         self._log.info("core ready", pid=supervisor.core_pid, epoch=ready.epoch, hardening=ready.hardening)
         return supervisor
 

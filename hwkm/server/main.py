@@ -11,7 +11,9 @@ import uvloop
 
 import hwkm
 from hwkm.errors import HwkmError
+from hwkm.server.check import json_of, run_check, text_of
 from hwkm.server.config import DEFAULT_CONFIG_PATH, load_config
+from hwkm.server.config_example import example_config, shown_config
 from hwkm.server.daemon import serve as run_daemon
 from hwkm.server.exit_codes import exit_code_of
 from hwkm.server.logs import set_up_logs
@@ -20,6 +22,8 @@ from hwkm.server.provisioning import provision_token
 app: Final = typer.Typer(
     name="hwkmd", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+config_app: Final = typer.Typer(no_args_is_help=True, help="Show configurations.")
+app.add_typer(config_app, name="config")
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
 
 
@@ -32,16 +36,20 @@ def run() -> None:
         sys.exit(exit_code_of(exc))
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hwkmd {hwkm.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """The hwkm daemon: a recovery key comes back only for the right PIN."""
-    if version:
-        typer.echo(f"hwkmd {hwkm.__version__}")
-        raise typer.Exit
 
 
 @app.command()
@@ -69,3 +77,26 @@ def serve(config: ConfigPath = DEFAULT_CONFIG_PATH) -> None:
     settings = load_config(config)
     set_up_logs(settings.daemon.log_level, settings.daemon.log_format)
     uvloop.run(run_daemon(settings))
+
+
+@app.command()
+def check(
+    config: ConfigPath = DEFAULT_CONFIG_PATH,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for what could keep the daemon from serving, and say what to do. Changes nothing."""
+    report = run_check(config)
+    typer.echo(json_of(report) if as_json else "\n".join(text_of(report)))
+    raise typer.Exit(report.exit_code)
+
+
+@config_app.command("show")
+def show_config(config: ConfigPath = DEFAULT_CONFIG_PATH) -> None:
+    """Print the configuration in force, defaults filled in."""
+    typer.echo(shown_config(load_config(config)), nl=False)
+
+
+@config_app.command("example")
+def print_example() -> None:
+    """Print a complete, commented configuration."""
+    typer.echo(example_config(), nl=False)

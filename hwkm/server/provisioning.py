@@ -20,6 +20,7 @@ from hwkm.audit.record import AuditEntry, Caller
 from hwkm.errors import ConfigError, TokenAlreadyProvisioned
 from hwkm.server.config import Config
 from hwkm.server.pin_file import ensure_pin_file
+from hwkm.server.refused_pin import pin_tried_once
 from hwkm.server.state_directory import StateDirectory
 from hwkm.server.supervisor import inspect, provision
 from hwkm.store.migration import upgrade
@@ -85,7 +86,8 @@ async def provision_token(config: Config, destroy_existing: str | None) -> Provi
     """
     with StateDirectory.take(config.state_directory, create=True):
         made = ensure_pin_file(config.pin_path, config.token.uri)
-        existing = await find_existing(config)
+        with pin_tried_once(config.state_directory, config.pin_path):
+            existing = await find_existing(config)
         if existing:
             _check_digest(existing, destroy_existing)
             _destroy_files(config, existing)
@@ -120,21 +122,22 @@ def _check_digest(existing: Existing, given: str | None) -> None:
 
 
 def _count_vaults(config: Config) -> int:
-    path = _sqlite_path(config)
+    path = sqlite_path(config)
     if path is not None and not path.exists():
         return 0
     with Records.open(config.records_url) as records:
         return records.count()
 
 
-def _sqlite_path(config: Config) -> Path | None:
+def sqlite_path(config: Config) -> Path | None:
+    """The file of the record database, or None if it is a server's."""
     url = make_url(config.records_url)
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def _destroy_files(config: Config, existing: Existing) -> None:
     """Remove vaults and node store. A crash on the way leaves something that is found again."""
-    records = _sqlite_path(config)
+    records = sqlite_path(config)
     try:
         if records is not None:
             _remove_sqlite(records)

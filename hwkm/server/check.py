@@ -1,0 +1,264 @@
+"""``hwkmd check``: look at everything that could keep the daemon from serving, and say what to do.
+
+It changes nothing. While a daemon runs, the token and the state are that daemon's, so it is asked;
+otherwise the trusted core is started, which checks keys, anchor and node store as it always does,
+and stopped again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+import aiohttp
+import msgspec
+
+from hwkm.audit.tail import find_tail
+from hwkm.core.pin_file import check_mode
+from hwkm.errors import ConfigError, HwkmError, StorageUnavailable
+from hwkm.server.config import Config, load_config
+from hwkm.server.exit_codes import EXIT_OK, exit_code_of
+from hwkm.server.listener import is_listening
+from hwkm.server.policy_file import load_policy
+from hwkm.server.provisioning import sqlite_path
+from hwkm.server.refused_pin import pin_tried_once
+from hwkm.server.state_directory import check_directory
+from hwkm.server.supervisor import CoreSupervisor
+from hwkm.store.engine import open_engine
+from hwkm.store.records import Records
+from hwkm.wire.api import Status
+from hwkm.wire.core_messages import Ready
+
+NV_BYTES_LOW: Final = 256
+ASK_TIMEOUT_S: Final = 10.0
+
+_HARDENING: Final = frozenset(
+    {"no-core-dumps", "not-dumpable", "no-new-privileges", "memory-locked", "system-calls-filtered"}
+)
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one check found."""
+
+    check: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+    advice: str = ""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All findings, and the exit code that ``serve`` would give for the worst."""
+
+    ok: bool
+    exit_code: int
+    findings: tuple[Finding, ...]
+
+
+class _Findings:
+    """Collects findings; the first failure decides the exit code."""
+
+    def __init__(self) -> None:
+        self.all: list[Finding] = []
+        self.exit_code = EXIT_OK
+
+    def ok(self, check: str, detail: str) -> None:
+        self.all.append(Finding(check=check, state="ok", detail=detail))
+
+    def warning(self, check: str, detail: str, advice: str) -> None:
+        self.all.append(Finding(check=check, state="warning", detail=detail, advice=advice))
+
+    def failed(self, check: str, error: HwkmError) -> None:
+        self.all.append(
+            Finding(check=check, state="failed", detail=str(error), advice=_ADVICE.get(error.code, ""))
+        )
+        self.exit_code = self.exit_code or exit_code_of(error)
+
+    def attempt(self, check: str, work: Callable[[], str]) -> None:
+        """Run a check that returns its detail, or raises what is wrong."""
+        try:
+            self.ok(check, work())
+        except HwkmError as exc:
+            self.failed(check, exc)
+        except OSError as exc:
+            self.failed(check, ConfigError(f"{exc.filename}: {exc.strerror}"))
+
+    def report(self) -> Report:
+        return Report(ok=self.exit_code == EXIT_OK, exit_code=self.exit_code, findings=tuple(self.all))
+
+
+_ADVICE: Final = {
+    "bad_config": "correct the file that the message names",
+    "token_unavailable": "see that the device is plugged in, its library or TPM service is there, and the uri is right",
+    "token_pin_incorrect": "correct the PIN file before anything else; every further try may lock the token",
+    "token_pin_locked": "unlock the user PIN by the token's own tool, with its SO PIN",
+    "token_not_provisioned": "run: hwkmd init",
+    "token_in_use": "another hwkmd holds the token; stop it, or ask that one",
+    "token_full": "free NV memory of the token",
+    "token_key_exposed": "the key can leave the hardware; provision another token",
+    "anchor_tampered": "somebody has changed the token; do not provision it anew before you know who and why",
+    "storage_mismatch": "bring back the node store that belongs to this token; an older one is never accepted",
+    "storage_unavailable": "see that the disk is not full and the file may be read and written",
+    "audit_damaged": "keep the log as it is for whoever investigates; hwkm audit verify says more",
+}
+
+
+async def check(path: Path) -> Report:
+    """Look at everything; never raises an HwkmError."""
+    findings = _Findings()
+    try:
+        config = load_config(path)
+    except HwkmError as exc:
+        findings.failed("configuration", exc)
+        return findings.report()
+    findings.ok("configuration", str(path))
+    findings.attempt("state directory", lambda: _state_directory(config))
+    findings.attempt("PIN file", lambda: _pin_file(config))
+    findings.attempt("policy", lambda: _policy(config))
+    findings.attempt("records", lambda: _records(config))
+    findings.attempt("audit log", lambda: _audit(config))
+    await _check_service(config, findings)
+    return findings.report()
+
+
+def _state_directory(config: Config) -> str:
+    check_directory(config.state_directory)
+    return str(config.state_directory)
+
+
+def _pin_file(config: Config) -> str:
+    path = config.pin_path
+    check_mode(str(path), path.stat())
+    return str(path)
+
+
+def _policy(config: Config) -> str:
+    rules = len(load_policy(config.policy_path).rules)
+    return f"{config.policy_path}: {rules} rules" if config.policy_path else "the default policy"
+
+
+def _records(config: Config) -> str:
+    path = sqlite_path(config)
+    if path is not None and not path.exists():
+        return f"{path} will be made"
+    with Records(open_engine(config.records_url)) as records:
+        return f"{records.count()} vaults"
+
+
+def _audit(config: Config) -> str:
+    head = find_tail(config.audit_directory).head
+    return f"{head.seq} records in {config.audit_directory}"
+
+
+# --- socket, daemon, token -------------------------------------------------------------------
+
+
+async def _check_service(config: Config, findings: _Findings) -> None:
+    running = False
+    try:
+        running = is_listening(config.socket_path)
+    except OSError as exc:
+        findings.failed("socket", ConfigError(f"{config.socket_path}: {exc.strerror}"))
+    if running:
+        findings.ok("socket", f"a daemon listens at {config.socket_path}")
+        await _ask_daemon(config, findings)
+        return
+    findings.attempt("socket", lambda: _socket(config))
+    try:
+        facts = await _start_core(config)
+    except HwkmError as exc:
+        findings.failed("token", exc)
+        return
+    findings.ok("token", f"{facts.token.kind}, {facts.token.model}, label {facts.token.label}")
+    findings.ok("keys", "protected, and they belong to the anchor and the node store")
+    _hardening(facts.hardening, findings)
+    _nv_room(facts.token.nv_bytes_free, findings)
+
+
+def _socket(config: Config) -> str:
+    if config.daemon.socket_group:
+        try:
+            grp.getgrnam(config.daemon.socket_group)
+        except KeyError:
+            raise ConfigError(
+                f"socket_group: this system has no group {config.daemon.socket_group!r}"
+            ) from None
+    if config.socket_path.exists():
+        return f"{config.socket_path} is left over from a daemon that is gone; the next start replaces it"
+    return f"no daemon listens at {config.socket_path}"
+
+
+async def _start_core(config: Config) -> Ready:
+    with pin_tried_once(config.state_directory, config.pin_path):
+        supervisor = CoreSupervisor(config.core_settings(), on_event=lambda _event: None)
+        try:
+            return await supervisor.start()
+        finally:
+            await supervisor.stop()
+
+
+async def _ask_daemon(config: Config, findings: _Findings) -> None:
+    try:
+        status = await _status_of(config.socket_path)
+    except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as exc:
+        findings.failed("daemon", StorageUnavailable(f"the daemon does not answer ({type(exc).__name__})"))
+        return
+    if status.state != "ready":
+        findings.failed("daemon", StorageUnavailable(f"the daemon is {status.state}: {status.detail}"))
+        return
+    findings.ok("daemon", f"ready; core restarts: {status.core_restarts}; vaults: {status.vaults}")
+    _hardening(status.hardening, findings)
+    _nv_room(status.token.nv_bytes_free if status.token else None, findings)
+
+
+async def _status_of(path: Path) -> Status:
+    connector = aiohttp.UnixConnector(os.fspath(path))
+    timeout = aiohttp.ClientTimeout(total=ASK_TIMEOUT_S)
+    async with (
+        aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+        session.get("http://hwkmd/v1/status") as answer,
+    ):
+        return msgspec.json.decode(await answer.read(), type=Status)
+
+
+def _hardening(held: tuple[str, ...], findings: _Findings) -> None:
+    missing = sorted(_HARDENING - set(held))
+    if missing:
+        findings.warning(
+            "hardening",
+            f"does not hold: {', '.join(missing)}",
+            "run hwkmd as the packaged systemd unit does (LimitMEMLOCK=infinity)",
+        )
+    else:
+        findings.ok("hardening", ", ".join(sorted(held)))
+
+
+def _nv_room(bytes_free: int | None, findings: _Findings) -> None:
+    if bytes_free is not None and bytes_free < NV_BYTES_LOW:
+        findings.warning(
+            "NV memory", f"{bytes_free} bytes are free", "undefine NV indices that nobody uses any more"
+        )
+    elif bytes_free is not None:
+        findings.ok("NV memory", f"{bytes_free} bytes are free")
+
+
+def text_of(report: Report) -> Iterator[str]:
+    """The report for people, one line a finding, and one more for what to do."""
+    for finding in report.findings:
+        yield f"{finding.state:8}{finding.check}: {finding.detail}"
+        if finding.advice:
+            yield f"        -> {finding.advice}"
+
+
+def json_of(report: Report) -> str:
+    """The report for programs."""
+    return json.dumps(msgspec.to_builtins(report), indent=1)
+
+
+def run_check(path: Path) -> Report:
+    """Run :func:`check` on an event loop of its own."""
+    return asyncio.run(check(path))
