@@ -60,7 +60,7 @@ def translated(url: URL) -> Iterator[None]:
         raise StorageUnavailable(f"{_shown(url)} failed ({type(exc.orig).__name__})") from exc
     except SQLAlchemyError as exc:
         raise StorageUnavailable(f"{_shown(url)} failed ({type(exc).__name__})") from exc
-    except (sqlite3.Error, OSError) as exc:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
         raise storage_fault(exc, url.database or "the record database") from exc
 
 

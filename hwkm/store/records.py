@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from hwkm.errors import FormatError, HwkmError, SnapshotConflict, VaultExists, VaultLocked, VaultNotFound
@@ -49,23 +49,18 @@ _ACTIVE_SNAPSHOT: Final = (
     & (vaults.c.snapshot_version == bindparam("of_snapshot"))
     & (vaults.c.state == VaultState.ACTIVE.value)
 )
-_OWNED: Final = or_(bindparam("of_owner").is_(None), vaults.c.owner_uid == bindparam("of_owner"))
+_OWNED: Final = vaults.c.owner_uid == bindparam("of_owner")
 
 _GET: Final = select(*VAULT_COLUMNS).where(_OF_HANDLE)
 _GET_STATE: Final = select(vaults.c.state).where(_OF_HANDLE)
-_LIST: Final = (
-    select(*VAULT_COLUMNS)
-    .where(_OWNED, vaults.c.handle > bindparam("after"))
-    .order_by(vaults.c.handle)
-    .limit(bindparam("count"))
-)
-_NAMED: Final = (
-    select(*VAULT_COLUMNS)
-    .where(_OWNED, vaults.c.name == bindparam("of_name"))
-    .order_by(vaults.c.handle)
-    .limit(bindparam("count"))
-)
-_COUNT: Final = select(func.count()).select_from(vaults).where(_OWNED)
+_PAGE: Final = select(*VAULT_COLUMNS).order_by(vaults.c.handle).limit(bindparam("count"))
+_LIST: Final = _PAGE.where(vaults.c.handle > bindparam("after"))
+_NAMED: Final = _PAGE.where(vaults.c.name == bindparam("of_name"))
+_COUNT: Final = select(func.count()).select_from(vaults)
+# A statement of its own for one owner's vaults, so that an index leads to them.
+_LIST_OWNED: Final = _LIST.where(_OWNED)
+_NAMED_OWNED: Final = _NAMED.where(_OWNED)
+_COUNT_OWNED: Final = _COUNT.where(_OWNED)
 _GET_KEYS: Final = select(*KEY_COLUMNS).where(_KEY_OF_HANDLE).order_by(application_keys.c.alias)
 _DELETE: Final = delete(vaults).where(_OF_HANDLE)
 _DELETE_KEY: Final = delete(application_keys).where(_KEY_OF_HANDLE, _KEY_OF_ALIAS)
@@ -141,7 +136,7 @@ class Records:
         Raises:
             StorageMismatch, StorageUnavailable: the database is damaged or failed.
         """
-        rows = self._read(_LIST, of_owner=owner_uid, after=after or b"", count=limit)
+        rows = self._read_owned(_LIST, _LIST_OWNED, owner_uid, after=after or b"", count=limit)
         return [record_of(row) for row in rows]
 
     def named(self, name: str, owner_uid: int | None = None, limit: int = 100) -> Sequence[VaultRecord]:
@@ -150,7 +145,7 @@ class Records:
         Raises:
             StorageMismatch, StorageUnavailable: the database is damaged or failed.
         """
-        rows = self._read(_NAMED, of_owner=owner_uid, of_name=name, count=limit)
+        rows = self._read_owned(_NAMED, _NAMED_OWNED, owner_uid, of_name=name, count=limit)
         return [record_of(row) for row in rows]
 
     def count(self, owner_uid: int | None = None) -> int:
@@ -159,7 +154,7 @@ class Records:
         Raises:
             StorageMismatch, StorageUnavailable: the database is damaged or failed.
         """
-        return int(self._read(_COUNT, of_owner=owner_uid)[0][0])
+        return int(self._read_owned(_COUNT, _COUNT_OWNED, owner_uid)[0][0])
 
     def application_keys(self, handle: bytes) -> tuple[ApplicationKeyRecord, ...]:
         """Return the application keys of a vault by alias; none if there is no such vault.
@@ -293,6 +288,11 @@ class Records:
         self._erase_log()
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _read_owned(self, every: Any, owned: Any, owner_uid: int | None, **parameters: Any) -> Sequence[Any]:
+        if owner_uid is None:
+            return self._read(every, **parameters)
+        return self._read(owned, of_owner=owner_uid, **parameters)
 
     def _read(self, statement: Any, **parameters: Any) -> Sequence[Any]:
         with translated(self._engine.url):

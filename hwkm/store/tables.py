@@ -12,6 +12,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -49,13 +50,16 @@ vaults: Final = Table(
     Column("state", String(16), nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("updated_at_ms", BigInteger, nullable=False),
-    UniqueConstraint("owner_uid", "name"),
+    UniqueConstraint("name", "owner_uid"),
     CheckConstraint("length(handle) = 17", name="handle"),
     CheckConstraint("length(params) = 94", name="params"),
     CheckConstraint("snapshot_version >= 1", name="snapshot_version"),
     CheckConstraint("state IN ('active', 'locked')", name="state"),
     CheckConstraint("(state = 'active') = (vault IS NOT NULL)", name="sealed"),
 )
+
+# A page of one owner's vaults is read without looking at those of others.
+Index("ix_vaults_owner_uid_handle", vaults.c.owner_uid, vaults.c.handle)
 
 application_keys: Final = Table(
     "application_keys",

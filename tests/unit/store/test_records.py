@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Select
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from hwkm.errors import FormatError, SnapshotConflict, VaultExists, VaultLocked, VaultNotFound
-from hwkm.store.records import Records
+from hwkm.store.migration import upgrade
+from hwkm.store.records import (
+    _COUNT_OWNED,
+    _GET,
+    _GET_KEYS,
+    _LIST,
+    _LIST_OWNED,
+    _NAMED,
+    _NAMED_OWNED,
+    Records,
+)
 from hwkm.store.vault_record import ApplicationKeyRecord, KnowledgeFactorRecord, VaultState
 from tests.unit.store.examples import (
     KEYS,
@@ -156,6 +170,37 @@ def test_listing_and_counting_by_owner_leave_out_others(records: Records) -> Non
     records.create(vault(2, owner=1000))
     assert [record.handle for record in records.list(0)] == [handle(1)]
     assert [records.count(0), records.count(1000), records.count(5), records.count()] == [1, 1, 0, 2]
+
+
+@pytest.mark.parametrize("statement", [_LIST, _LIST_OWNED, _COUNT_OWNED, _GET, _GET_KEYS])
+def test_no_operation_for_one_vault_or_owner_scans_a_table(tmp_path: Path, statement: Select[Any]) -> None:
+    plan = query_plan(tmp_path, statement)
+    assert not [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step]
+
+
+@pytest.mark.parametrize("statement", [_NAMED, _NAMED_OWNED])
+def test_a_vault_is_found_by_name_without_a_scan(tmp_path: Path, statement: Select[Any]) -> None:
+    assert not [step for step in query_plan(tmp_path, statement) if step.startswith("SCAN")]
+
+
+def test_vaults_are_found_by_name_for_one_owner_and_for_all(records: Records) -> None:
+    records.create(vault(1, name="phone"))
+    records.create(vault(2, name="phone", owner=2000))
+    records.create(vault(3, name="tablet"))
+    assert [record.handle for record in records.named("phone")] == [handle(1), handle(2)]
+    assert [record.handle for record in records.named("phone", 2000)] == [handle(2)]
+    assert [record.handle for record in records.named("phone", limit=1)] == [handle(1)]
+    assert records.named("watch") == []
+
+
+def query_plan(directory: Path, statement: Select[Any]) -> list[str]:
+    upgrade(sqlite_url(directory))
+    sql = str(statement.compile(dialect=SQLiteDialect_pysqlite()))
+    database = sqlite3.connect(directory / "records.db")
+    plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", (0,) * sql.count("?"))]
+    database.close()
+    assert plan
+    return plan
 
 
 def test_an_application_key_is_added_replaced_and_deleted(records: Records) -> None:

@@ -30,13 +30,14 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger, nullable=False),
         sa.Column("updated_at_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("handle", name="pk_vaults"),
-        sa.UniqueConstraint("owner_uid", "name", name="uq_vaults_owner_uid_name"),
+        sa.UniqueConstraint("name", "owner_uid", name="uq_vaults_name_owner_uid"),
         sa.CheckConstraint("length(handle) = 17", name=op.f("ck_vaults_handle")),
         sa.CheckConstraint("length(params) = 94", name=op.f("ck_vaults_params")),
         sa.CheckConstraint("snapshot_version >= 1", name=op.f("ck_vaults_snapshot_version")),
         sa.CheckConstraint("state IN ('active', 'locked')", name=op.f("ck_vaults_state")),
         sa.CheckConstraint("(state = 'active') = (vault IS NOT NULL)", name=op.f("ck_vaults_sealed")),
     )
+    op.create_index("ix_vaults_owner_uid_handle", "vaults", ["owner_uid", "handle"])
     op.create_table(
         "application_keys",
         sa.Column("handle", sa.LargeBinary(17), nullable=False),
