@@ -3,6 +3,9 @@
 A service manager restarts what fails. So the PIN *file* that was refused is remembered in the
 state directory (never the PIN), and until that file changes the daemon stops before the token
 is asked. In one run the supervisor sees to the same.
+
+A credential of systemd is a new copy at each start, so nothing tells a corrected PIN from the old
+one: there the marker stays until a person removes it.
 """
 
 from __future__ import annotations
@@ -28,9 +31,10 @@ def pin_tried_once(state_directory: Path, pin_path: Path) -> Iterator[None]:
     marker = state_directory / MARKER_NAME
     identity = _identity(pin_path)
     if identity is not None and _read(marker) == identity:
+        again = f"rm {marker}" if _is_credential(pin_path) else f"touch {pin_path}"
         raise TokenPinIncorrect(
             f"the token refused the PIN in {pin_path} before, and it is not tried again: tokens lock."
-            f" Correct the file; if the PIN in it is right now, run: touch {pin_path}"
+            f" Correct it; when the PIN there is right, run: {again}"
         )
     try:
         yield
@@ -43,11 +47,18 @@ def pin_tried_once(state_directory: Path, pin_path: Path) -> Iterator[None]:
 
 def _identity(path: Path) -> str | None:
     """Which file it is and when it was changed. Nothing of what is in it."""
+    if _is_credential(path):
+        return f"credential:{path.name}"
     try:
         status = path.stat()
     except OSError:
         return None
     return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def _is_credential(path: Path) -> bool:
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return directory is not None and path.parent == Path(directory)
 
 
 def _read(marker: Path) -> str | None:
