@@ -149,6 +149,7 @@ initialise_token() {
         --property=User=hwkm --property=Group=hwkm --property="SupplementaryGroups=$groups" \
         --property="LoadCredential=token-pin:$settings/token.pin" \
         --property=StateDirectory=hwkm --property=StateDirectoryMode=0700 --property=UMask=0077 \
+        --property=NoNewPrivileges=yes --property=LimitCORE=0 --property=LimitMEMLOCK=infinity \
         --property="Environment=SOFTHSM2_CONF=$settings/softhsm2.conf" \
         "$prefix/current/bin/hwkmd" init --config "$settings/hwkmd.toml" </dev/null ||
         die "hwkmd init failed, see above; when the cause is gone, run this again"
