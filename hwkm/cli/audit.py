@@ -17,24 +17,20 @@ from hwkm.cli.options import SOCKET_DEFAULT, JsonOption, SocketOption
 from hwkm.cli.printing import count, print_json, print_line, print_table
 from hwkm.cli.reporting import reporting
 
-app = typer.Typer(
-    no_args_is_help=True, help="The audit log: who did what to which vault, in a chain of hashes."
-)
+app = typer.Typer(no_args_is_help=True, help="Who did what to which vault.")
 
 _HEAD: Final = re.compile(r"(\d{1,16}):([0-9a-f]{64})")
 
-DirectoryArgument = Annotated[
-    Path, typer.Argument(metavar="[DIRECTORY]", help="Where the log is.", show_default=True)
-]
+DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the log is.")]
 DIRECTORY_DEFAULT: Final = Path("/var/lib/hwkm/audit")
 
 
 @app.command()
 @reporting
 def head(socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> None:
-    """Print the newest record's number and hash, from the daemon. Keep it somewhere else.
+    """Print the newest record's hash.
 
-    Only a head that was kept lets `hwkm audit verify --expect` notice a log that was cut short.
+    Keep it somewhere else. Only a head that was kept lets `hwkm audit verify --expect` notice a log that was cut short.
     """
     with connect(socket) as client:
         newest = client.agent.audit_head()
@@ -59,9 +55,11 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every record of an audit log and every link of its chain.
+    """Check the whole audit log.
 
-    Example: hwkm audit verify /var/lib/hwkm/audit --expect 4711:9c0f…
+    Every record, and every link of the chain of hashes. Needs no daemon.
+
+    Example: `hwkm audit verify /var/lib/hwkm/audit --expect 4711:9c0f…`
     """
     newest = verify_log(directory, _parse_head(expect), live=live)
     if as_json:
@@ -91,9 +89,11 @@ def show(  # noqa: PLR0913, PLR0917  (the options of a command)
     after: Annotated[int, typer.Option("--after", metavar="NUMBER", help="After this record.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show records of an audit log, oldest first. JSON is one record a line.
+    """Show records of the audit log.
 
-    Example: hwkm audit show --operation vault.open --outcome wrong_knowledge_factor
+    Oldest first. Needs no daemon. JSON is one record a line.
+
+    Example: `hwkm audit show --operation vault.open --outcome wrong_knowledge_factor`
     """
     wanted = AuditFilter(uid, operation, outcome, _parse_handle(vault), _ms(since), _ms(until), after)
     records = read(directory, wanted)

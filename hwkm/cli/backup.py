@@ -56,7 +56,7 @@ def encrypt(
 
     Asks the vault's PIN, because the key is kept under it. The backup is written whole or not at all.
 
-    Example: hwkm backup encrypt ~/photos --vault "phone backup" -o photos.hwkm
+    Example: `hwkm backup encrypt ~/photos --vault "phone backup" -o photos.hwkm`
     """
     refuse_existing(output)
     total = backup.content_bytes(path)
@@ -91,7 +91,7 @@ def restore(
 
     The backup says which vault it is under. The directory appears whole or not at all.
 
-    Example: hwkm backup restore photos.hwkm -o restored
+    Example: `hwkm backup restore photos.hwkm -o restored`
     """
     refuse_existing(output)
     header = backup.unverified_header(file)

@@ -13,13 +13,13 @@ from hwkm.cli.reporting import reporting
 from hwkm.client import KnownCohort
 from hwkm.client.trust import fingerprint
 
-app = typer.Typer(no_args_is_help=True, help="The key that vaults are made for, and whether it is trusted.")
+app = typer.Typer(no_args_is_help=True, help="The key that vaults are made for.")
 
 
 @app.command()
 @reporting
 def show(socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> None:
-    """Show the cohort key that the daemon offers and the one that this user trusts.
+    """Show the offered and the trusted key.
 
     The first key that was ever offered on a socket is trusted. Compare its fingerprint with what
     the operator published.
@@ -60,12 +60,12 @@ def trust(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     socket: SocketOption = SOCKET_DEFAULT,
 ) -> None:
-    """Trust the cohort key that the daemon offers now, in place of the one trusted before.
+    """Trust the cohort key offered now.
 
-    Do this only when the operator announced a new key: somebody who makes you trust a key of
+    It replaces the one trusted before. Do this only when the operator announced a new key: somebody who makes you trust a key of
     theirs can guess the PINs of the vaults that you make for it.
 
-    Example: hwkm cohort trust --fingerprint 5f3c…
+    Example: `hwkm cohort trust --fingerprint 5f3c…`
     """
     known = KnownCohort(socket)
     with connect(socket) as client:

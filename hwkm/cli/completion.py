@@ -18,8 +18,8 @@ class Shell(StrEnum):
 
 
 def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> None:
-    """Print the completion script of a shell.
+    """Print a shell's completion script.
 
-    Example: hwkm completion bash > ~/.local/share/bash-completion/completions/hwkm
+    Example: `hwkm completion bash > ~/.local/share/bash-completion/completions/hwkm`
     """
     print(get_completion_script(prog_name="hwkm", complete_var="_HWKM_COMPLETE", shell=shell.value))

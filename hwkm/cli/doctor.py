@@ -35,12 +35,12 @@ def doctor(
     socket: SocketOption = SOCKET_DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out what is wrong: socket, daemon, token, PIN file, state, libraries, limits.
+    """Find out what is wrong, and what to do.
 
-    Changes nothing. On the daemon's machine, run it as the daemon's user or root to have
+    Looks at socket, daemon, token, PIN file, state, libraries and limits. Changes nothing. On the daemon's machine, run it as the daemon's user or root to have
     configuration, token and stores looked at too. Exits with 30 if there is a problem.
 
-    Example: sudo hwkm doctor --config /etc/hwkm/hwkmd.toml
+    Example: `sudo hwkm doctor --config /etc/hwkm/hwkmd.toml`
     """
     findings = _examine(config, socket)
     worst = {finding.level for finding in findings}

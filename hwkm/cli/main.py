@@ -18,6 +18,7 @@ from hwkm.cli.status import status
 app = typer.Typer(
     name="hwkm",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     # A traceback with local variables would print PINs.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -18,7 +18,6 @@ from hwkm.errors import (
     RateLimited,
     TokenError,
     Unavailable,
-    VaultLocked,
     VaultSuspended,
     WrongKnowledgeFactor,
 )
@@ -28,7 +27,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _ADVICE: Final[dict[type[HwkmError], str]] = {
-    VaultLocked: "The attempt limit was reached. The recovery key is gone for good.",
     VaultSuspended: "Hardware faults ate attempts without a verdict. An operator can run: hwkm vault resume",
     CohortMismatch: "If the operator told you of a new cohort key, compare it by `hwkm cohort show` and "
     "accept it by `hwkm cohort trust`. If not, do not enter your PIN.",
@@ -67,11 +65,11 @@ def report(error: HwkmError, *, as_json: bool) -> None:
 def _advice(error: HwkmError) -> str:
     match error:
         case WrongKnowledgeFactor(attempts_remaining=0):
-            return _ADVICE[VaultLocked]
+            return "That was the last attempt: the recovery key is gone for good."
         case WrongKnowledgeFactor(retry_after_ms=pause) if pause:
             return f"The next attempt is possible in {duration(pause)}."
         case RateLimited(retry_after_ms=pause):
-            return f"Nothing was charged. Try again in {duration(pause)}."
+            return f"Try again in {duration(pause)}."
         case _:
             return next((_ADVICE[cls] for cls in type(error).__mro__ if cls in _ADVICE), "")
 

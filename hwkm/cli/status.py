@@ -12,7 +12,7 @@ from hwkm.wire.api import Status
 
 @reporting
 def status(socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> None:
-    """Show how the daemon, its trusted core and its token are."""
+    """Show how daemon, core and token are."""
     with connect(socket) as client:
         found = client.status()
     if as_json:

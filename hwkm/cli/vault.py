@@ -27,7 +27,7 @@ from hwkm.client import KfAlgorithm, KfType
 from hwkm.client.framework import Recovered, fresh_kf_params
 from hwkm.wire.api import VaultInfo
 
-app = typer.Typer(no_args_is_help=True, help="Vaults: recovery keys under a PIN, password or pattern.")
+app = typer.Typer(no_args_is_help=True, help="Recovery keys under a PIN or password.")
 
 TypeOption = Annotated[KfType, typer.Option("--type", help="What opens the vault.")]
 NewPinFileOption = Annotated[
@@ -63,12 +63,12 @@ def create(  # noqa: PLR0913, PLR0917  (the options of a command)
     socket: SocketOption = SOCKET_DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a vault: draw a recovery key and seal it under a PIN.
+    """Make a vault under a PIN.
 
-    Only the right PIN gives the key back. After the last wrong attempt it is gone for good, for
+    Draws a recovery key and seals it. Only the right PIN gives the key back. After the last wrong attempt it is gone for good, for
     you and for everybody else.
 
-    Example: hwkm vault create "phone backup"
+    Example: `hwkm vault create "phone backup"`
     """
     sink = RecoveryKeySink(out, show_recovery_key)
     sink.check()
@@ -100,12 +100,14 @@ def open_(
     socket: SocketOption = SOCKET_DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Open a vault: prove the PIN and recover the key.
+    """Open a vault: prove the PIN.
+
+    The recovery key comes back, and is forgotten again unless told otherwise.
 
     A wrong PIN costs an attempt and, after some, a growing delay. The right one gives all
     attempts back.
 
-    Example: hwkm vault open "phone backup" --out recovery-key.hex
+    Example: `hwkm vault open "phone backup" --out recovery-key.hex`
     """
     sink = RecoveryKeySink(out, show_recovery_key)
     sink.check()
@@ -170,7 +172,10 @@ def list_(socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) ->
 @app.command()
 @reporting
 def show(vault: VaultArgument, socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> None:
-    """Show a vault: attempts remaining, delay, application keys. Nothing in it is secret."""
+    """Show a vault.
+
+    Attempts remaining, delay, application keys; nothing that is shown is secret.
+    """
     with connect(socket) as client:
         print_vault(client.find(vault), as_json=as_json)
 
@@ -187,9 +192,9 @@ def rotate(
     socket: SocketOption = SOCKET_DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a vault a new recovery key under the same PIN.
+    """Give a vault a new recovery key.
 
-    Application keys are kept. So is the attempt counter: rotating gives no attempts back by itself.
+    The PIN stays. Application keys are kept. So is the attempt counter: rotating gives no attempts back by itself.
     """
     sink = RecoveryKeySink(out, show_recovery_key)
     sink.check()
@@ -220,9 +225,9 @@ def change_pin(
     socket: SocketOption = SOCKET_DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Change the PIN of a vault. It gets a new recovery key and a new attempt counter.
+    """Change the PIN of a vault.
 
-    Application keys are kept, so backups stay readable.
+    It gets a new recovery key and a new attempt counter. Application keys are kept, so backups stay readable.
     """
     with connect(socket, cohort_key_file) as client:
         info = client.find(vault)
@@ -249,7 +254,10 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     socket: SocketOption = SOCKET_DEFAULT,
 ) -> None:
-    """Delete a vault. Its recovery key and every backup under its keys are lost for good."""
+    """Delete a vault.
+
+    Its recovery key, and every backup under its keys, are lost for good.
+    """
     with connect(socket) as client:
         info = client.find(vault)
         if not yes:
@@ -265,6 +273,10 @@ def delete(
 @app.command()
 @reporting
 def resume(vault: VaultArgument, socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> None:
-    """Let a vault be opened again that was suspended after hardware faults. Gives no attempts back."""
+    """Resume a suspended vault.
+
+    A vault is suspended when hardware faults ate several attempts without a verdict. Resuming
+    gives no attempts back.
+    """
     with connect(socket) as client:
         print_vault(client.resume(client.find(vault).handle), as_json=as_json)

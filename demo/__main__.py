@@ -1,0 +1,89 @@
+"""``python -m demo --token softhsm|tpm``."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from demo import story
+from demo.machine import Service, Token, softhsm, software_tpm
+from demo.stage import Person, Unexpected
+
+_TOKENS: Final = {"softhsm": softhsm, "tpm": software_tpm}
+
+
+def main() -> int:
+    """Play the story; return 0 if everything was as promised."""
+    parser = argparse.ArgumentParser(
+        prog="demo", description="Watch a recovery key come back for the right PIN."
+    )
+    parser.add_argument("--token", choices=sorted(_TOKENS), default="softhsm")
+    kind = parser.parse_args().token
+    signal.signal(signal.SIGTERM, _leave)
+    began = time.monotonic()
+    try:
+        with _directory() as directory, _TOKENS[kind](directory / "token") as token:
+            _play(directory, token)
+    except Unexpected as exc:
+        print(f"\ndemo: NOT AS PROMISED: {exc}", file=sys.stderr)
+        return 1
+    print(f"\nAll as promised, in {time.monotonic() - began:.0f} s. Nothing is left running.")
+    return 0
+
+
+def _play(directory: Path, token: Token) -> None:
+    service = Service(directory / "hwkmd", token)
+    cast = story.Cast(
+        service,
+        _operator(directory, service, token),
+        Person.at("phone", directory / "phone", service.socket),
+        Person.at("new phone", directory / "new-phone", service.socket),
+    )
+    for person in (cast.phone, cast.new_phone):
+        story.write_pins(person)
+    story.provision(cast)
+    with service.serving() as daemon:
+        story.look(cast)
+        story.make_vault(cast)
+        story.open_on_new_device(cast)
+        story.restore(cast)
+        story.lock_out(cast)
+        daemon.kill()
+        daemon.wait()
+    with service.serving():
+        story.still_locked(cast)
+        head = story.keep_audit_head(cast)
+    story.verify_audit(cast, head)
+
+
+def _operator(directory: Path, service: Service, token: Token) -> Person:
+    person = Person.at("operator", directory / "operator", service.socket)
+    return Person(person.name, person.home, {**person.environment, **token.environment})
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A private directory with a short path (a Unix socket's name is at most 107 bytes)."""
+    directory = Path(tempfile.mkdtemp(prefix="hwkm-demo-", dir="/tmp"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End by way of every ``finally``."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
