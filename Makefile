@@ -7,7 +7,7 @@
 #   make hunt               the randomised tests, with other examples each time
 #   make bench              the benchmark: a table, and JSON
 #   make format             format, and fix what can be fixed
-#   make docs               regenerate docs/cli.md and docs/openapi.json
+#   make docs               regenerate docs/cli.md, docs/openapi.json and docs/errors.md
 #   make lock               renew the hash-locked requirements
 #   make clean              remove what was made here
 #
@@ -101,11 +101,13 @@ shell: | system
 
 # Each writes one document to standard output.
 CLI_REFERENCE :=
-OPENAPI :=
+OPENAPI := $(BIN)/python -m hwkm.server.openapi
+ERROR_TABLE := $(BIN)/python -m hwkm.server.error_table
 
 define write-docs
 	@$(if $(CLI_REFERENCE),$(CLI_REFERENCE) >$(1)/cli.md)
 	@$(if $(OPENAPI),$(OPENAPI) >$(1)/openapi.json)
+	@$(if $(ERROR_TABLE),$(ERROR_TABLE) >$(1)/errors.md)
 endef
 
 docs: venv
