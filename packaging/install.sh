@@ -172,9 +172,8 @@ main() {
     fi
     initialise_token
     systemctl enable --quiet hwkmd.socket hwkmd.service
-    systemctl stop hwkmd.service
-    systemctl restart hwkmd.socket
-    systemctl start hwkmd.service
+    systemctl stop hwkmd.socket hwkmd.service
+    systemctl start hwkmd.socket hwkmd.service
     say "hwkmd runs; members of group hwkm-users may use it: adduser NAME hwkm-users"
 }
 

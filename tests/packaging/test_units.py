@@ -102,3 +102,9 @@ def test_every_user_and_group_that_a_unit_names_is_made() -> None:
         if key in {"User", "Group", "SocketUser", "SocketGroup"}
     }
     assert named <= made
+
+
+def test_the_service_does_not_take_the_socket_away_from_its_group() -> None:
+    """systemd hands a RuntimeDirectory= and all in it to the service's user and group."""
+    service = (SYSTEMD / "hwkmd.service").read_text().splitlines()
+    assert not any(line.startswith("RuntimeDirectory=") for line in service)
