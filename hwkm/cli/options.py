@@ -13,7 +13,15 @@ SOCKET_VARIABLE: Final = "HWKM_SOCKET"
 
 SocketOption = Annotated[
     Path,
-    typer.Option("--socket", "-S", envvar=SOCKET_VARIABLE, metavar="PATH", help="The daemon's Unix socket."),
+    typer.Option(
+        "--socket",
+        "-S",
+        envvar=SOCKET_VARIABLE,
+        metavar="PATH",
+        # A caller who may not use the socket is told so by the transport, with exit code and reason.
+        readable=False,
+        help="The daemon's Unix socket.",
+    ),
 ]
 SOCKET_DEFAULT: Final = DEFAULT_SOCKET
 
