@@ -29,7 +29,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-SHELL_SCRIPTS := .ci/run $(wildcard softhsm-config/*.sh packaging/*.sh)
+SHELL_SCRIPTS := .ci/run $(wildcard demo/run) $(wildcard softhsm-config/*.sh packaging/*.sh)
 PYTHON_SOURCES := hwkm tests $(sort $(dir $(wildcard bench/*.py demo/*.py)))
 FAST_TESTS := $(wildcard tests/unit tests/vectors tests/model tests/fuzz tests/packaging tests/cli/test_help*.py)
 
@@ -100,7 +100,7 @@ shell: | system
 # --- generated documents ---------------------------------------------------------------------
 
 # Each writes one document to standard output.
-CLI_REFERENCE :=
+CLI_REFERENCE := $(BIN)/python -m hwkm.cli.reference
 OPENAPI := $(BIN)/python -m hwkm.server.openapi
 ERROR_TABLE := $(BIN)/python -m hwkm.server.error_table
 
