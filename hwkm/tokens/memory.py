@@ -93,9 +93,10 @@ class InsecureAnchor:
             raise AnchorTampered("the anchor is gone from the token") from exc
 
     def advance(self, state: AnchorState) -> None:
-        contents = _load(self._path)
         try:
-            _save(self._path, msgspec.structs.replace(contents, anchor=state.encode()))
+            _save(self._path, msgspec.structs.replace(_load(self._path), anchor=state.encode()))
+        except TokenError as exc:
+            raise AnchorUncertain(f"advancing the anchor: {exc}") from exc
         except OSError as exc:
             raise AnchorUncertain(f"writing {self._path} failed: {exc.strerror}") from exc
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Final, Protocol, cast
 
+from hwkm.errors import TokenPinIncorrect
 from hwkm.secret import Pin
 from hwkm.tokens.token import Token
 from hwkm.tokens.uri import MemoryUri, Pkcs11Uri, TokenUri, TpmUri, parse_token_uri
@@ -45,7 +46,7 @@ def open_token(uri: str, pin: Pin) -> Token:
         TokenUnavailable: the token or its library is not there.
         FormatError: the URI is not understood.
     """
-    parsed = parse_token_uri(uri)
+    parsed = _parse(uri, pin)
     return _backend(parsed).open_token(parsed, pin)
 
 
@@ -62,7 +63,7 @@ def provision(uri: str, pin: Pin) -> None:
         ConfigError: the PIN is too short for this kind of token.
         FormatError: the URI is not understood.
     """
-    parsed = parse_token_uri(uri)
+    parsed = _parse(uri, pin)
     _backend(parsed).provision(parsed, pin)
 
 
@@ -73,7 +74,7 @@ def inventory(uri: str, pin: Pin) -> list[str]:
         TokenError: the hardware failed or refused the PIN.
         FormatError: the URI is not understood.
     """
-    parsed = parse_token_uri(uri)
+    parsed = _parse(uri, pin)
     return _backend(parsed).inventory(parsed, pin)
 
 
@@ -84,8 +85,14 @@ def destroy(uri: str, pin: Pin) -> None:
         TokenError: the hardware failed or refused the PIN; some objects may be left.
         FormatError: the URI is not understood.
     """
-    parsed = parse_token_uri(uri)
+    parsed = _parse(uri, pin)
     _backend(parsed).destroy(parsed, pin)
+
+
+def _parse(uri: str, pin: Pin) -> TokenUri:
+    if not len(pin):
+        raise TokenPinIncorrect("the PIN is empty; it was not tried")
+    return parse_token_uri(uri)
 
 
 def _backend(uri: TokenUri) -> Backend:

@@ -184,7 +184,7 @@ def test_a_wrong_pin_is_refused_and_the_right_one_still_works(device: Device) ->
 
 
 def test_an_empty_pin_is_not_tried(device: Device) -> None:
-    with pytest.raises((TokenError, ValueError)), Pin(b"") as pin:
+    with pytest.raises(TokenPinIncorrect), Pin(b"") as pin:
         registry.open_token(device.uri, pin)
     with opened(device) as token:
         verify_agreement(token)

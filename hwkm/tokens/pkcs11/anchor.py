@@ -52,14 +52,15 @@ class Pkcs11Anchor:
     def advance(self, state: AnchorState) -> None:
         if self._current is None:
             self.read()
-        replaced = self._current
-        self._current = self.create(state)
+        replaced, self._current = self._current, None  # until all went well, nothing is known
+        made = self.create(state)
         try:
             replaced.destroy()
         except PKCS11Error as exc:
             # The new state is in force; but two objects with this session still in use would
             # become three. The restart reads, and removes the older.
             raise AnchorUncertain("the anchor advanced, but its old object could not be destroyed") from exc
+        self._current = made
 
     def create(self, state: AnchorState) -> Any:
         """Make the data object of ``state`` and return it. Only set-up calls this from outside.

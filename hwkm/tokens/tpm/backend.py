@@ -44,7 +44,7 @@ def provision(uri: TpmUri, pin: Pin) -> None:
 def inventory(uri: TpmUri, pin: Pin) -> list[str]:
     """See :func:`hwkm.tokens.registry.inventory`. A TPM tells it without the PIN."""
     handles = Handles.of(uri)
-    with _connection(uri) as connection:
+    with _connection(uri, alone=False) as connection:
         return [describe(connection, handles, handle) for handle in existing(connection, handles)]
 
 
@@ -57,8 +57,8 @@ def destroy(uri: TpmUri, pin: Pin) -> None:
 
 
 @contextmanager
-def _connection(uri: TpmUri) -> Iterator[Connection]:
-    connection = Connection(uri.tcti)
+def _connection(uri: TpmUri, *, alone: bool = True) -> Iterator[Connection]:
+    connection = Connection(uri.tcti, alone=alone)
     try:
         yield connection
     finally:

@@ -2,7 +2,7 @@
 
 A TPM holds three transient objects and three loaded sessions. Behind a resource manager
 (``/dev/tpmrm0``) each connection has its own; on a direct connection (swtpm, ``/dev/tpm0``) a
-killed process's sessions stay, and after three kills nobody could open one. hwkm is the only
+killed process's sessions stay, and after three kills nobody could open one. The core is the only
 user of a direct connection, so it flushes all of them.
 """
 
@@ -33,8 +33,10 @@ _FLUSH_CONTEXT: Final = 0x165
 class Connection:
     """An open connection with an ESAPI context. One thread, one at a time."""
 
-    def __init__(self, tcti: str) -> None:
+    def __init__(self, tcti: str, *, alone: bool = True) -> None:
         """Connect, start the TPM if nothing did, and flush left-overs.
+
+        ``alone=False`` leaves them: they may be in use by a daemon that runs.
 
         Raises:
             TokenUnavailable: the TPM is not there.
@@ -50,7 +52,7 @@ class Connection:
             with translated(f"opening the TPM at {tcti}"):
                 self.esapi: Any = ESAPI(self._tcti)
                 self._start_up()
-                if not _has_resource_manager(tcti):
+                if alone and not _has_resource_manager(tcti):
                     self._flush_leftovers()
         except BaseException:
             self._tcti.close()

@@ -18,6 +18,7 @@ import hmac
 import os
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -34,6 +35,7 @@ from hwkm.tokens.tpm.errors import TRY_AGAIN, CommandRefused
 _NO_SESSIONS: Final = 0x8001
 _SESSIONS: Final = 0x8002
 _START_AUTH_SESSION: Final = 0x176
+_FLUSH_CONTEXT: Final = 0x165
 _RH_NULL: Final = 0x40000007
 # TPM_SE_HMAC; AES, 128 bits, CFB; SHA-256
 _SESSION_ALGORITHMS: Final = struct.pack(">BHHHH", 0x00, 0x0006, 128, 0x0043, 0x000B)
@@ -67,7 +69,7 @@ class Transport(Protocol):
 class Entity:
     """A TPM object or NV index that a command uses: handle, Name, and authorisation value."""
 
-    handle: bytes
+    handle: int
     name: bytes
     authorisation: SecretBytes
 
@@ -117,6 +119,14 @@ class HmacSession:
             answer = self._send(command)
             return self._verified(code, answer, nonce_caller, value)
 
+    def close(self) -> None:
+        """Flush the session from the TPM and forget its key. May be called again."""
+        if not len(self._session_key):
+            return
+        self._session_key.wipe()
+        with suppress(TokenUnavailable, CommandRefused):
+            self._send(_command(_NO_SESSIONS, _FLUSH_CONTEXT, self._handle))
+
     def _authorised(
         self,
         code: int,
@@ -131,7 +141,7 @@ class HmacSession:
         cp_hash = hashlib.sha256(code.to_bytes(4, "big") + names + parameters).digest()
         mac = hmac.digest(key, cp_hash + nonce_caller + self._nonce_tpm + attributes, "sha256")
         area = self._handle + sized(nonce_caller) + attributes + sized(mac)
-        body = b"".join(entity.handle for entity in handles)
+        body = b"".join(entity.handle.to_bytes(4, "big") for entity in handles)
         body += len(area).to_bytes(4, "big") + area + parameters
         return _command(_SESSIONS, code, body)
 

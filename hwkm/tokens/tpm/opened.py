@@ -8,7 +8,8 @@ from tpm2_pytss.constants import TPM2_PT, TPM2_PT_FIRMWARE, TPM2_PT_HR, TPM2_PT_
 from tpm2_pytss.types import TPM2B_PUBLIC
 
 from hwkm.errors import AnchorTampered, TokenPinIncorrect
-from hwkm.secret import Pin, SecretBytes
+from hwkm.formats.anchor import AnchorState
+from hwkm.secret import Pin
 from hwkm.tokens.pairing import verify_cohort, verify_key_pairs
 from hwkm.tokens.token import TokenDescription
 from hwkm.tokens.tpm.anchor import TpmAnchor
@@ -70,30 +71,30 @@ class TpmToken:
         )
 
     def close(self) -> None:
+        self._session.close()
         self._connection.close()
 
     def _load(self, connection: Connection, handles: Handles, pin: Pin) -> None:
-        storage_item = connection.esapi.tr_from_tpmpublic(handles.storage)
-        with esapi_session(connection, storage_item) as session:
-            _, storage_public = _find_key(connection, session, handles.storage, SecretBytes(b""))
-            cohort, cohort_public = _find_key(
-                connection, session, handles.cohort, authorisation_value(pin, COHORT)
-            )
-            self._audit, audit_public = _find_key(
-                connection, session, handles.audit, authorisation_value(pin, AUDIT)
-            )
-            index = _find(connection, session, handles.anchor, authorisation_value(pin, ANCHOR))
+        storage = connection.esapi.tr_from_tpmpublic(handles.storage)
+        with esapi_session(connection, storage) as session:
+            _, storage_public = _find_key(connection, session, handles.storage)
+            cohort_name, cohort_public = _find_key(connection, session, handles.cohort)
+            audit_name, audit_public = _find_key(connection, session, handles.audit)
+            anchor_name = _find(connection, session, handles.anchor)[1]
         self._public_areas: dict[str, tuple[TPM2B_PUBLIC, TPMA_OBJECT]] = {
             "storage primary": (storage_public, STORAGE_ATTRIBUTES),
             "cohort key": (cohort_public, COHORT_ATTRIBUTES),
             "audit key": (audit_public, AUDIT_ATTRIBUTES),
         }
         self._session = HmacSession(connection, handles.storage, public_point(storage_public))
+        cohort = Entity(handles.cohort, cohort_name, authorisation_value(pin, COHORT))
+        self._audit = Entity(handles.audit, audit_name, authorisation_value(pin, AUDIT))
+        anchor = Entity(handles.anchor, anchor_name, authorisation_value(pin, ANCHOR))
         self.cohort_key = TpmCohortKey(self._session, cohort, public_point(cohort_public))
         self.audit_key = TpmAuditKey(self._session, self._audit, public_point(audit_public))
-        self.anchor = TpmAnchor(self._session, index)
+        self.anchor = TpmAnchor(self._session, anchor)
 
-    def _read_anchor(self) -> Any:
+    def _read_anchor(self) -> AnchorState:
         """Read the anchor; tell a wrong PIN (refused everywhere) from a foreign index."""
         try:
             return self.anchor.read()
@@ -110,23 +111,17 @@ class TpmToken:
         return False
 
 
-def _find_key(
-    connection: Connection, session: Any, handle: int, value: SecretBytes
-) -> tuple[Entity, TPM2B_PUBLIC]:
-    """Return a persistent key and its public area, both read under the session's HMAC."""
+def _find(connection: Connection, session: Any, handle: int) -> tuple[Any, bytes]:
+    """Return ESAPI's object at a handle and its Name, read under the session's HMAC."""
     item = connection.esapi.tr_from_tpmpublic(handle, session1=session)
+    return item, bytes(connection.esapi.tr_get_name(item))
+
+
+def _find_key(connection: Connection, session: Any, handle: int) -> tuple[bytes, TPM2B_PUBLIC]:
+    """Return the Name and the public area of a persistent key, read under the session's HMAC."""
+    item, name = _find(connection, session, handle)
     public, *_ = connection.esapi.read_public(item, session1=session)
-    return _entity(connection, handle, item, value), public
-
-
-def _find(connection: Connection, session: Any, handle: int, value: SecretBytes) -> Entity:
-    item = connection.esapi.tr_from_tpmpublic(handle, session1=session)
-    return _entity(connection, handle, item, value)
-
-
-def _entity(connection: Connection, handle: int, item: Any, value: SecretBytes) -> Entity:
-    name = bytes(connection.esapi.tr_get_name(item))
-    return Entity(handle.to_bytes(4, "big"), name, value)
+    return name, public
 
 
 def _text(words: list[int]) -> str:
