@@ -132,6 +132,12 @@ def test_another_blob_inherits_every_attempt_for_good() -> None:
     assert counter == Counter(OTHER_BLOB, carried=2, unresolved=1, charged_at=NOW)
 
 
+def test_claim_that_opened_the_old_blob_is_forgotten_with_it() -> None:
+    """Presented again, it would be evaluated against the new blob without a charge."""
+    counter = charged(1).succeeded(entry(1)).bound_to(OTHER_BLOB)
+    assert (counter.opened, counter.attempts) == (None, 0)
+
+
 def test_blob_that_comes_back_does_not_bring_its_charges_back_as_clearable() -> None:
     counter = charged(1, 2).bound_to(OTHER_BLOB).bound_to(BLOB)
     assert (counter.carried, counter.charges, counter.opened) == (2, (), None)
