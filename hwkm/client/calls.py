@@ -24,6 +24,8 @@ ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 # msgspec lets the last two through for text that is not UTF-8 and for very deep nesting.
 _NOT_AN_ANSWER: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
+_NOT_DECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 

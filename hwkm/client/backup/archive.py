@@ -167,7 +167,7 @@ def _unreadable(path: Path, exc: OSError) -> SourceUnreadable:
 
 
 def unpack(source: OpeningReader, directory: Path, progress: Progress = no_progress) -> Tally:
-    """Extract an archive into an empty directory that nobody else writes to; synced on return.
+    """Extract an archive into an empty directory that nobody else writes to.
 
     Raises:
         BackupDamaged: the payload is damaged, or is an archive that hwkm does not make.
@@ -229,7 +229,6 @@ class _Extraction:
             file.flush()
             os.fchmod(descriptor, member.mode & _PERMISSIONS)
             os.utime(descriptor, (member.mtime, member.mtime))
-            os.fsync(descriptor)
         self._tally.files += 1
         self._tally.content_bytes += member.size
 
@@ -248,7 +247,6 @@ def _finish_directory(path: Path, member: tarfile.TarInfo) -> None:
     try:
         os.fchmod(descriptor, member.mode & _PERMISSIONS)
         os.utime(descriptor, (member.mtime, member.mtime))
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
