@@ -42,7 +42,7 @@ class Channel:
 
         Raises:
             ChannelClosed: the daemon is gone.
-            msgspec.DecodeError, FormatError: it is not a start message.
+            msgspec.DecodeError, UnicodeDecodeError, FormatError: it is not a start message.
         """
         while not self._bodies:
             self._read()
@@ -53,7 +53,7 @@ class Channel:
 
         Raises:
             ChannelClosed: the daemon is gone.
-            msgspec.DecodeError, FormatError: the daemon does not keep to the message set.
+            msgspec.DecodeError, UnicodeDecodeError, FormatError: the daemon does not keep to the message set.
         """
         if not self._bodies and not self._readable(timeout_s):
             return []

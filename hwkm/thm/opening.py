@@ -32,7 +32,7 @@ from hwkm.errors import (
     TokenFull,
 )
 from hwkm.formats import vault as boxes
-from hwkm.formats.counter import ClaimEntry, Counter, Instant, counter_key
+from hwkm.formats.counter import MAX_ATTEMPTS_CEILING, ClaimEntry, Counter, Instant, counter_key
 from hwkm.formats.vault_params import VaultParams
 from hwkm.thm.challenges import Challenges
 from hwkm.thm.ledger import Ledger
@@ -63,6 +63,12 @@ class AttemptRules:
 
     max_attempts_limit: int
     delays_ms: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_attempts_limit <= MAX_ATTEMPTS_CEILING:
+            raise ParamsRefused(f"the limit of attempts must be 1 to {MAX_ATTEMPTS_CEILING}")
+        if not self.delays_ms or min(self.delays_ms) < 0:
+            raise ParamsRefused("there must be a delay for every number of attempts, none negative")
 
     def delay_ms(self, attempts: int) -> int:
         """The pause, in milliseconds, that a counter with so many attempts has to keep."""

@@ -16,7 +16,7 @@ from hwkm.crypto.knowledge_factor import KfAlgorithm, KfParams, KfType
 # Searched for, as JSON Schema says; Python's $ also matches before a last newline, hence (?!\n).
 HANDLE_PATTERN = r"^[0-9a-f]{34}$(?!\n)"
 ALIAS_PATTERN = r"^[A-Za-z0-9._-]{1,64}$(?!\n)"
-NAME_PATTERN = r"^[^\x00-\x1f\x7f/]{1,128}$(?!\n)"
+NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f/]{1,128}$(?!\n)"
 APPLICATION_KEYS_MAX = 100
 LIST_LIMIT_MAX = 500
 
