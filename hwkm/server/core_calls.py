@@ -15,6 +15,7 @@ from hwkm.server.supervisor import CoreSupervisor
 from hwkm.wire.core_messages import CoreReply, CoreRequest, ReadStatistics, Ready, Statistics
 
 RETRY_AFTER_MS: Final = 500
+STATISTICS_TIMEOUT_S: Final = 1.0
 
 Reply = TypeVar("Reply")
 
@@ -73,10 +74,13 @@ class CoreCalls:
         return reply
 
     async def statistics(self) -> Statistics | None:
-        """Counts of the core, or None while there is none."""
+        """Counts of the core, or None while there is none or it does not answer soon."""
+        if self._supervisor.state != "ready":
+            return None
         try:
-            return await self.ask(ReadStatistics(), Statistics)
-        except HwkmError:
+            async with asyncio.timeout(STATISTICS_TIMEOUT_S):
+                return await self.ask(ReadStatistics(), Statistics)
+        except (HwkmError, TimeoutError):
             return None
 
     def _end_hung_core(self, sent: float) -> None:

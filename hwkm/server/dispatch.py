@@ -11,7 +11,7 @@ import itertools
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from aiohttp import web
@@ -70,6 +70,7 @@ class Dispatch:
     async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
         page = self._pages.find(request.path)
         if page is not None:
+            cast(HttpConnection, request.protocol).request_received()
             return await page() if request.method == "GET" else answers.method_not_allowed(("GET",))
         found = find_route(request.path)
         if found is None:

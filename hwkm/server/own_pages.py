@@ -48,7 +48,7 @@ class OwnPages:
 
     async def _healthz(self) -> web.Response:
         supervisor = self._desk.supervisor
-        statistics = await self._desk.core.statistics() if supervisor.state == "ready" else None
+        statistics = await self._desk.core.statistics()
         if statistics is None:
             health = Health(False, supervisor.detail or "the trusted core does not answer")
         elif statistics.halted:
@@ -68,7 +68,7 @@ class OwnPages:
         metrics.core_queue_depth.set(supervisor.queue_depth)
         metrics.core_restarts.inc(supervisor.restarts - self._restarts_counted)
         self._restarts_counted = supervisor.restarts
-        statistics = await self._desk.core.statistics() if supervisor.state == "ready" else None
+        statistics = await self._desk.core.statistics()
         return answers.answer(200, metrics.exposition(statistics), CONTENT_TYPE)
 
     async def _describe(self) -> web.Response:

@@ -11,7 +11,7 @@ from hwkm.wire.core_messages import Ready, TokenFacts
 async def status(desk: Desk, _call: Call[Nothing]) -> Status:
     """How the daemon is. It answers in whatever state the daemon is."""
     ready, supervisor = desk.supervisor.ready, desk.supervisor
-    statistics = await desk.core.statistics() if supervisor.state == "ready" else None
+    statistics = await desk.core.statistics()
     halted = statistics is not None and statistics.halted
     problems = (
         supervisor.detail,
