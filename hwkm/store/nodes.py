@@ -31,6 +31,7 @@ from hwkm.store.private_file import create_private
 _APPLICATION_ID: Final = 0x68776B6E  # "hwkn", in the file's header
 _SCHEMA_VERSION: Final = 1
 _LOCK_WAIT_S: Final = 1.0
+_SWEPT_AT_ONCE: Final = 4096
 
 _SCHEMA: Final = (
     "CREATE TABLE node (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID",
@@ -115,7 +116,9 @@ class SqliteNodeStore:
         with _translated(self._path):
             _mark(self._database, reachable)
         try:
-            return sum(self._sweep_range(first) for first in range(256))
+            # Several transactions, so that the log of one stays small; each is harmless by itself.
+            width = max(1, min(256, 256 * _SWEPT_AT_ONCE // (self.counters().nodes or 1)))
+            return sum(self._sweep_range(first, first + width - 1) for first in range(0, 256, width))
         finally:
             with _translated(self._path):
                 self._database.execute("DELETE FROM temp.marked")
@@ -144,9 +147,9 @@ class SqliteNodeStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _sweep_range(self, first: int) -> int:
-        """Delete the unmarked nodes whose digest begins with byte ``first``."""
-        bounds = (bytes([first]), bytes([first]) + b"\xff" * 32)
+    def _sweep_range(self, first: int, last: int) -> int:
+        """Delete the unmarked nodes whose digest begins with a byte from ``first`` to ``last``."""
+        bounds = (bytes([first]), bytes([min(last, 255)]) + b"\xff" * 32)
         with self._transaction() as database:
             removed = database.execute(
                 "DELETE FROM node WHERE digest BETWEEN ? AND ?"

@@ -91,6 +91,16 @@ def test_sweep_removes_only_what_is_not_reachable(store: SqliteNodeStore) -> Non
     assert store.sweep(reachable) == 0
 
 
+def test_a_large_store_is_swept_in_parts_to_its_edges(store: SqliteNodeStore) -> None:
+    reachable = {bytes([first]) + bytes(31): b"kept" for first in range(256)}
+    edges = {bytes([first]) + b"\xff" * 31: b"orphan" for first in range(256)}
+    filling = {first.to_bytes(2, "big") + b"\x01" * 30: b"orphan" for first in range(0, 65536, 2)}
+    store.put(reachable | edges | filling, [])
+    assert store.sweep(reachable) == len(edges) + len(filling)
+    assert all(store.get(digest) == b"kept" for digest in reachable)
+    assert store.counters().nodes == 256
+
+
 def test_sweep_may_read_the_store_while_it_walks(store: SqliteNodeStore) -> None:
     everything = nodes("root", "leaf", "orphan")
     store.put(everything, [])

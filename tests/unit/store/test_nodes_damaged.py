@@ -109,7 +109,7 @@ def _flip(data: bytearray, offset: int, filling: bytes) -> None:
         data[index] ^= 0xFF
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     place=st.floats(min_value=0, max_value=1, exclude_max=True),
     filling=st.binary(min_size=1, max_size=200),

@@ -191,4 +191,4 @@ class RecordsMachine(RuleBasedStateMachine):
 
 
 TestRecordsAgainstADictionary = RecordsMachine.TestCase
-TestRecordsAgainstADictionary.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestRecordsAgainstADictionary.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
