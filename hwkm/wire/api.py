@@ -145,7 +145,7 @@ class TokenInfo(_Body, frozen=True, kw_only=True):
     serial: str
     firmware: str
     nv_bytes_free: int | None = None
-    nv_indices_free: int | None = None
+    persistent_keys_free: int | None = None
 
 
 class Status(_Body, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
     serial: str
     firmware: str
     nv_bytes_free: int | None = None
-    nv_indices_free: int | None = None
+    persistent_keys_free: int | None = None
 
 
 class Ready(_Message, frozen=True, kw_only=True, tag="ready"):

@@ -56,5 +56,5 @@ def _token(facts: TokenFacts) -> TokenInfo:
         serial=facts.serial,
         firmware=facts.firmware,
         nv_bytes_free=facts.nv_bytes_free,
-        nv_indices_free=facts.nv_indices_free,
+        persistent_keys_free=facts.persistent_keys_free,
     )

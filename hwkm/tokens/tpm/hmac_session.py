@@ -1,6 +1,6 @@
 """A salted HMAC session with parameter encryption, for the few commands that run all day.
 
-ESAPI of tpm2-tss 3.2 and 4.0 makes a new OpenSSL library context for each hash, HMAC and nonce:
+ESAPI makes a new OpenSSL library context for each hash, HMAC and nonce (tpm2-tss since 3.2):
 4 ms of processor time a command, ten times what the TPM emulator itself needs. So the four commands
 of :mod:`hwkm.tokens.tpm.commands` go through this session, and everything that is done once
 (set-up, opening) through ESAPI. ADR 0004 has the measurement and the price.
