@@ -62,6 +62,7 @@ class NodeStore(Protocol):
         """Return what is stored under ``digest`` (32 bytes), unchecked, or None.
 
         Raises:
+            StorageMismatch: the storage itself is damaged.
             StorageUnavailable: storage failed.
         """
         ...
@@ -73,6 +74,7 @@ class NodeStore(Protocol):
         in both is kept.
 
         Raises:
+            StorageMismatch: the storage itself is damaged.
             StorageUnavailable: storage failed; nothing was applied or all of it was.
         """
         ...
