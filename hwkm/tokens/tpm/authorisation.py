@@ -4,9 +4,9 @@ Each object has its own value, so that one disclosed does not open another::
 
     SHA-256("hwkm tpm authorisation v1" || 0x00 || object || 0x00 || PIN)[0:31] || 0x01
 
-with ``object`` one of ``cohort``, ``audit``, ``anchor``. 32 bytes is the most that objects with
-SHA-256 names take (TPM 2.0 part 1, 13.6.2, "Object Name"; part 3, 12.1). The last byte is fixed
-because the TPM drops trailing zeros of a value and the host would have to do the same.
+with ``object`` one of ``cohort``, ``audit``, ``anchor``. 32 bytes, the size of the Name algorithm's
+digest, is the most that an object takes. The last byte is fixed because the TPM drops trailing zeros
+of a value and the host would have to do the same.
 
 The objects have no dictionary attack protection (noDA), because a lockout caused by anyone would
 stop the service. So the PIN must be unguessable instead: 16 bytes at least.

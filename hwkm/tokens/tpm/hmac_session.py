@@ -5,10 +5,10 @@ ESAPI makes a new OpenSSL library context for each hash, HMAC and nonce (tpm2-ts
 of :mod:`hwkm.tokens.tpm.commands` go through this session, and everything that is done once
 (set-up, opening) through ESAPI. ADR 0004 has the measurement and the price.
 
-TPM 2.0 library specification, part 1: 18.7 and 19.6 (HMAC sessions), 21 (parameter encryption),
-B.3 and C.6.1 (KDFa, KDFe, ECC secret sharing). Session algorithms: SHA-256, AES-128-CFB. A TPM
-checks each HMAC of ours, so a mistake here is a refusal; each answer's HMAC is checked below,
-before the answer is looked at.
+TPM 2.0 library specification, part 1, on session-based authorisations, session-based encryption, KDFa
+and KDFe, and (annex C) secret sharing by ECDH. Session algorithms: SHA-256, AES-128-CFB. A TPM checks
+each HMAC of ours, so a mistake here is a refusal; each answer's HMAC is checked below, before the
+answer is looked at.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _command(tag: int, code: int, body: bytes) -> bytes:
 
 
 def _share_salt(salt_point: bytes) -> tuple[SecretBytes, bytes]:
-    """Return a fresh salt and what tells it to the holder of the salt key (part 1, C.6.1)."""
+    """Return a fresh salt and what tells it to the holder of the salt key (part 1, annex C)."""
     ephemeral = ec.generate_private_key(ec.SECP256R1())
     shared = ephemeral.exchange(ec.ECDH(), load_point(salt_point))
     point = encode_point(ephemeral.public_key())

@@ -1,4 +1,4 @@
-"""Public areas of hwkm's keys and of its NV index (TPM 2.0 part 2, 12.2 and 13.6)."""
+"""Public areas of hwkm's keys and of its NV index (TPM 2.0 part 2, clauses 12 and 13)."""
 
 from __future__ import annotations
 
