@@ -53,7 +53,7 @@ class DaemonSection(_Section, frozen=True, kw_only=True):
     policy_file: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
-    stop_timeout: Duration = Duration.parse("10s")
+    stop_timeout: Duration = Duration.parse("5s")
 
 
 class TokenSection(_Section, frozen=True, kw_only=True):
