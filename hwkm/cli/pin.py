@@ -18,7 +18,6 @@ from hwkm.client import SecretBytes, encode_credential
 from hwkm.crypto.knowledge_factor import CREDENTIAL_BYTES_MAX
 from hwkm.errors import HwkmError
 
-_READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _FOR_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -57,18 +56,23 @@ def read_pin_file(path: Path) -> SecretBytes:
         FormatError: it is empty or too long.
     """
     try:
-        descriptor = os.open(path, _READ_FLAGS)
+        opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115  (closed below)
     except OSError as exc:
         raise PinFileRefused(f"PIN file {path}: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "rb") as file:
-        _require_private(path, os.fstat(descriptor))
-        os.set_blocking(descriptor, True)
+    with opened as file:
+        _require_private(path, os.fstat(file.fileno()))
+        os.set_blocking(file.fileno(), True)
         data = file.read(CREDENTIAL_BYTES_MAX + 3)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise PinFileRefused(f"PIN file {path} is not UTF-8 text") from None
     return encode_credential(text.removesuffix("\n").removesuffix("\r"))
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """A pipe that nobody writes to must not hold us up before it is looked at."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _require_private(path: Path, facts: os.stat_result) -> None:
