@@ -14,12 +14,14 @@ from typing import Final
 
 from hwkm.core.channel import Channel, ChannelClosed
 from hwkm.core.service import Service
-from hwkm.errors import TokenError, TokenUnavailable
+from hwkm.errors import AnchorTampered, TokenError, TokenUnavailable
 from hwkm.wire.core_messages import CoreReply, Failed, OpenVault, ReplyFrame, Stop, VaultFaulted
 
 BATCH_CLAIMS_MAX: Final = 64
 
-_RESTART_CODES: Final = (TokenError.code, TokenUnavailable.code)
+# AnchorTampered in the middle of a life is as likely a session that fell out of step with the TPM
+# (one false answer on the bus); a new life tells the two apart, and refuses to start if it is true.
+_RESTART_CODES: Final = (TokenError.code, TokenUnavailable.code, AnchorTampered.code)
 
 
 class Loop:
