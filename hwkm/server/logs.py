@@ -6,14 +6,17 @@ quote what it failed on.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import sys
+import os
 import traceback
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+STANDARD_ERROR: Final = 2
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -23,8 +26,8 @@ _LEVELS: Final = {
 }
 
 
-def set_up_logs(level: str, form: Literal["json", "console"]) -> None:
-    """Direct structlog, and the logging module of libraries, to standard error."""
+def set_up_logs(level: str, form: Literal["json", "console"], descriptor: int = STANDARD_ERROR) -> None:
+    """Direct structlog, and the logging module of libraries, to a file descriptor."""
     renderer: Any = (
         structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     )
@@ -36,7 +39,7 @@ def set_up_logs(level: str, form: Literal["json", "console"]) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: _DescriptorLogger(descriptor),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forwarder()], level=logging.WARNING, force=True)
@@ -58,6 +61,19 @@ def _place_only(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDi
             for frame in traceback.extract_tb(error.__traceback__)
         ][-8:]
     return event
+
+
+class _DescriptorLogger:
+    """Writes lines without a buffer. A log that cannot be written (full disk) stops nothing."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, line.encode("utf-8", "backslashreplace") + b"\n")
+
+    debug = info = warning = error = critical = exception = msg = _write
 
 
 class _Forwarder(logging.Handler):

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -235,9 +236,9 @@ def test_vaults_are_listed_by_page_and_by_name(daemon: Daemon, http: httpx.Clien
     cohort = vaults.cohort()
     made = sorted(vaults.create(seal(cohort), f"page {number}").handle for number in range(5))
     seen: list[str] = []
-    after: dict[str, str] = {}
+    after: dict[str, Any] = {}
     while True:
-        page = vaults.call("GET", "/v1/vaults", api.VaultList, limit=2, **after)
+        page = vaults.call("GET", "/v1/vaults", api.VaultList, None, limit=2, **after)
         seen += [vault.handle for vault in page.vaults]
         if page.next is None:
             break

@@ -145,15 +145,15 @@ def test_sigterm_lets_a_request_in_flight_finish(memory: MemoryToken) -> None:
 
 
 def test_sigterm_does_not_wait_for_ever(memory: MemoryToken) -> None:
-    with Daemon(memory, settings={"daemon": {"stop_timeout": "200ms"}}) as daemon:
-        with socket.socket(socket.AF_UNIX) as raw:
-            raw.settimeout(60)
-            raw.connect(str(daemon.socket_path))
-            raw.sendall(b"POST /v1/vaults HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
-            while daemon.metrics()["hwkm_requests_in_flight"] == 0:
-                time.sleep(0.01)
-            assert daemon.terminate() == 0
-            assert raw.recv(1024) == b""
+    impatient = Daemon(memory, settings={"daemon": {"stop_timeout": "200ms"}})
+    with impatient as daemon, socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(60)
+        raw.connect(str(daemon.socket_path))
+        raw.sendall(b"POST /v1/vaults HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        while daemon.metrics()["hwkm_requests_in_flight"] == 0:
+            time.sleep(0.01)
+        assert daemon.terminate() == 0
+        assert raw.recv(1024) == b""
 
 
 # --- sharing ---------------------------------------------------------------------------------

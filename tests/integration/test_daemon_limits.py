@@ -8,18 +8,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import pytest
 
-from hwkm.errors import LimitExceeded, RateLimited, Unavailable
+from hwkm.errors import HwkmError, LimitExceeded, RateLimited, Unavailable
 from hwkm.wire import api
 from tests.core_process import MemoryToken
-from tests.daemon import Daemon
+from tests.daemon import Daemon, Settings
 from tests.vault_clients import seal
 from tests.vault_http import VaultHttp
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "connections": 6,
     "connections_per_uid": 4,
     "requests_in_flight": 2,
@@ -34,7 +35,7 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    settings = {"limits": LIMITS, "attempts": {"challenge_lifetime": "1s"}}
+    settings: Settings = {"limits": LIMITS, "attempts": {"challenge_lifetime": "1s"}}
     with Daemon(MemoryToken(tmp_path_factory.mktemp("token")), settings=settings) as running:
         yield running
 
@@ -80,7 +81,7 @@ def wait_until_idle(daemon: Daemon) -> None:
 def test_connections_of_one_user(daemon: Daemon) -> None:
     wait_until_idle(daemon)
     with ExitStack() as stack:
-        for _ in range(LIMITS["connections_per_uid"]):  # type: ignore[call-overload]
+        for _ in range(LIMITS["connections_per_uid"]):
             stack.enter_context(connected(daemon))
         with connected(daemon) as refused:
             answer = read_all(refused)
@@ -93,14 +94,14 @@ def test_connections_of_one_user(daemon: Daemon) -> None:
 
 def test_requests_in_flight(daemon: Daemon) -> None:
     wait_until_idle(daemon)
-    results: list[Exception | None] = []
+    results: list[HwkmError | None] = []
 
     def ask() -> None:
         with daemon.http() as http:
             try:
                 VaultHttp(http).create(seal(cohort), "in flight")
                 results.append(None)
-            except Exception as exc:
+            except HwkmError as exc:
                 results.append(exc)
 
     with daemon.http() as http:
@@ -146,8 +147,8 @@ def test_vaults_of_one_user(daemon: Daemon) -> None:
     with daemon.http() as http:
         vaults = VaultHttp(http)
         cohort = vaults.cohort()
-        for vault in vaults.call("GET", "/v1/vaults", api.VaultList).vaults:
-            vaults.call("DELETE", f"/v1/vaults/{vault.handle}", api.Nothing)
+        for left_over in vaults.call("GET", "/v1/vaults", api.VaultList).vaults:
+            vaults.call("DELETE", f"/v1/vaults/{left_over.handle}", api.Nothing)
         made = [seal(cohort) for _ in range(3)]
         for vault in made:
             vaults.create(vault)
@@ -185,8 +186,8 @@ def test_a_caller_who_does_not_read_is_cut_off(daemon: Daemon) -> None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         raw.settimeout(0.2)
         request = b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
-        with pytest.raises((TimeoutError, ConnectionError)):  # until nothing more goes in
-            for _ in range(100_000):
+        with suppress(TimeoutError, ConnectionError):  # until nothing more goes in
+            while True:
                 raw.sendall(request * 100)
         deadline = time.monotonic() + 30
         with daemon.http() as http:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +18,17 @@ SECRET = "hunter2"
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    stream = io.StringIO()
-    monkeypatch.setattr("sys.stderr", stream)
+def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    read_end, write_end = os.pipe()
     handlers, level = logging.root.handlers[:], logging.root.level
-    set_up_logs("info", "json")
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    set_up_logs("info", "json", write_end)
+
+    def written() -> list[dict[str, Any]]:
+        os.close(write_end)
+        with os.fdopen(read_end) as stream:
+            return [json.loads(line) for line in stream]
+
+    yield written
     structlog.reset_defaults()
     logging.root.handlers[:], logging.root.level = handlers, level
 
@@ -57,3 +63,10 @@ def test_less_than_the_level_is_left_out(lines: Callable[[], list[dict[str, Any]
     get_log().debug("noise")
     logging.getLogger("asyncio").info("noise")
     assert lines() == []
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    with Path("/dev/full").open("wb") as full:
+        set_up_logs("info", "json", full.fileno())
+        get_log().error("nobody will read this")
+    structlog.reset_defaults()
