@@ -1,0 +1,64 @@
+"""``python -m bench``: measure, print the table, write the JSON."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import core_figures
+from bench.bed import make_bed
+from bench.daemon_figures import service
+from bench.figure import Figure
+from bench.growth import growth
+from bench.report import print_table, save
+from bench.stretching import stretching
+
+_DEVICES = ("softhsm", "swtpm")
+
+
+def main() -> None:
+    """Parse the arguments and measure."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--short", action="store_true", help="fewer rounds and no 10^6 vaults: a minute or two"
+    )
+    parser.add_argument(
+        "--device", choices=_DEVICES, action="append", help="only this device; may be repeated"
+    )
+    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the JSON goes")
+    arguments = parser.parse_args()
+    console, figures = Console(stderr=True), []
+    with tempfile.TemporaryDirectory(prefix="hwkm-bench-") as directory:
+        for figure in _all(Path(directory), arguments.device or _DEVICES, short=arguments.short):
+            console.print(f"{figure.name} ({figure.device}): {figure.value:,.3g} {figure.unit}", style="dim")
+            figures.append(figure)
+    print_table(figures)
+    save(arguments.json, figures)
+
+
+def _all(directory: Path, devices: Sequence[str], *, short: bool) -> Iterator[Figure]:
+    for kind in devices:
+        place = directory / kind
+        place.mkdir()
+        yield from _of_device(kind, place, short=short)
+    yield from growth(directory, [10**3, 10**5] if short else [10**3, 10**5, 10**6])
+    yield from stretching()
+
+
+def _of_device(kind: str, directory: Path, *, short: bool) -> Iterator[Figure]:
+    claims = 640 if short else 2560
+    with make_bed(kind, directory) as bed:
+        raw = bed.raw_rates(1.0 if short else 3.0)
+        yield from core_figures.rates(bed, raw, claims)
+        yield from core_figures.latency(bed, raw, claims // 16)
+        yield from core_figures.nv_writes(bed, claims)
+        yield from core_figures.slow_hardware(bed, claims)
+    yield from service(kind, directory, raw, claims)
+
+
+if __name__ == "__main__":
+    main()
