@@ -19,7 +19,7 @@ from hwkm.wire.api import (
     VaultInfo,
 )
 
-_ALIAS: Final = re.compile(ALIAS_PATTERN.removeprefix("^").removesuffix("$"))
+_ALIAS: Final = re.compile(ALIAS_PATTERN)
 
 
 async def list_keys(desk: Desk, call: Call[Nothing]) -> ApplicationKeyList:

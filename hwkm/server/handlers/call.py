@@ -23,7 +23,7 @@ from hwkm.wire.api import HANDLE_PATTERN
 
 Body_co = TypeVar("Body_co", bound=msgspec.Struct, covariant=True)
 
-_HANDLE: Final = re.compile(HANDLE_PATTERN.removeprefix("^").removesuffix("$"))
+_HANDLE: Final = re.compile(HANDLE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ None of them touches an attempt counter, but for ``resume``, which gives no atte
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Final
 
 from hwkm.errors import CohortMismatch, FormatError, ParamsRefused, VaultLocked
@@ -19,10 +20,20 @@ from hwkm.server.handlers.vault_info import (
 )
 from hwkm.server.record_thread import Replacement, VaultSnapshot
 from hwkm.store.vault_record import VaultRecord, VaultState
-from hwkm.wire.api import LIST_LIMIT_MAX, CreateVault, Nothing, ReplaceVault, VaultInfo, VaultList
+from hwkm.wire.api import (
+    LIST_LIMIT_MAX,
+    NAME_PATTERN,
+    CreateVault,
+    Nothing,
+    ReplaceVault,
+    VaultInfo,
+    VaultList,
+)
 from hwkm.wire.core_messages import CounterRead, Done, ReadCounter, ResumeVault
 
 LIST_LIMIT_DEFAULT: Final = 100
+
+_NAME: Final = re.compile(NAME_PATTERN)
 
 
 async def create(desk: Desk, call: Call[CreateVault]) -> VaultInfo:
@@ -53,7 +64,7 @@ async def list_page(desk: Desk, call: Call[Nothing]) -> VaultList:
     """List the vaults that the caller may see, in the order of their handles."""
     limit = _limit(call.query.get("limit"))
     if "name" in call.query:
-        page = await desk.records.named(call.owner_uid, call.query["name"], limit)
+        page = await desk.records.named(call.owner_uid, _name(call.query["name"]), limit)
         full = False
     else:
         after = parse_handle(call.query["after"]) if "after" in call.query else None
@@ -150,3 +161,9 @@ def _limit(text: str | None) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= LIST_LIMIT_MAX):
         raise FormatError(f"limit: a number from 1 to {LIST_LIMIT_MAX}")
     return int(text)
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise FormatError("name: 1 to 128 characters, no control characters and no slash")
+    return text
