@@ -156,12 +156,12 @@ class Config(_Section, frozen=True, kw_only=True):
     @property
     def nodes_path(self) -> Path:
         """The node store of the attempt tree."""
-        return self.state_directory / "nodes.sqlite"
+        return self.state_directory / "nodes.db"
 
     @property
     def records_url(self) -> str:
         """The record database."""
-        return self.records.url or f"sqlite:///{self.state_directory / 'records.sqlite'}"
+        return self.records.url or f"sqlite:///{self.state_directory / 'records.db'}"
 
     @property
     def audit_directory(self) -> Path:

@@ -65,7 +65,7 @@ def test_a_second_init_lists_what_is_there_and_changes_nothing_until_its_digest_
         before = store_one_vault(daemon)
         refused = daemon.command("init")
         assert refused.returncode == EXIT_CONFIG
-        for words in ("cohort", "audit", "anchor", "nodes.sqlite", "1 vaults"):
+        for words in ("cohort", "audit", "anchor", "nodes.db", "1 vaults"):
             assert words in refused.stderr
         digest = digest_in(refused.stderr)
         assert digest == hashlib.sha256(before).hexdigest()
@@ -97,7 +97,7 @@ def test_state_left_over_from_a_lost_token_is_listed_and_removed_with_it(
     refused = daemon.command("init")
     assert refused.returncode == EXIT_CONFIG
     assert "cohort key" not in refused.stderr
-    assert "nodes.sqlite" in refused.stderr
+    assert "nodes.db" in refused.stderr
     daemon.init("--destroy-existing", digest_in(refused.stderr))
     daemon.start()
     assert daemon.status().state == "ready"
@@ -108,7 +108,7 @@ def test_a_token_without_its_node_store_never_opens_and_can_be_provisioned_anew(
     """What an init that was interrupted between files and token leaves behind."""
     daemon.init()
     store_one_vault(daemon)
-    for path in daemon.state_directory.glob("nodes.sqlite*"):
+    for path in daemon.state_directory.glob("nodes.db*"):
         path.unlink()
     result = daemon.command("serve")
     assert result.returncode == EXIT_NO_MATCH, result.stderr

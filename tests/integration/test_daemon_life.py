@@ -187,7 +187,7 @@ def test_a_second_daemon_on_the_same_token_is_refused(device: Device) -> None:
         other = Daemon(device)
         try:
             other.state_directory.mkdir(mode=0o700)
-            for name in ("audit", "nodes.sqlite"):
+            for name in ("audit", "nodes.db"):
                 source = daemon.state_directory / name
                 if source.exists():
                     subprocess.run(["cp", "-r", source, other.state_directory / name], check=True)
@@ -368,7 +368,7 @@ def test_a_lock_out_outlives_everything(device: Device) -> None:
             assert [wrong_guess(vaults, vault) for _ in range(3)] == [2, 1, 0]
             assert vaults.show(vault).state == "locked"
         daemon.kill()
-        assert vault.blob not in (daemon.state_directory / "records.sqlite").read_bytes()
+        assert vault.blob not in (daemon.state_directory / "records.db").read_bytes()
         daemon.start()
         with daemon.http() as http:
             vaults = VaultHttp(http)

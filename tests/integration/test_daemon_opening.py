@@ -339,7 +339,7 @@ def test_what_belongs_to_somebody_else_is_not_there(tmp_path: Path) -> None:
             cohort = VaultHttp(http).cohort()
         daemon.terminate()
         theirs, record = foreign_record(cohort, os.geteuid() + 1)
-        with Records.open(f"sqlite:///{daemon.state_directory}/records.sqlite") as records:
+        with Records.open(f"sqlite:///{daemon.state_directory}/records.db") as records:
             records.create(record)
         daemon.start()
         with daemon.http() as http:

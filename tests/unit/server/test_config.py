@@ -32,7 +32,7 @@ def test_three_lines_are_enough(load: Loader, tmp_path: Path) -> None:
     config = load(TOKEN)
     assert config.pin_path == tmp_path / "pin"
     assert config.socket_path == Path("/run/hwkm/hwkmd.sock")
-    assert config.records_url == "sqlite:////var/lib/hwkm/records.sqlite"
+    assert config.records_url == "sqlite:////var/lib/hwkm/records.db"
     assert config.audit_directory == Path("/var/lib/hwkm/audit")
     settings = config.core_settings()
     assert settings.max_attempts_limit == 10

@@ -37,7 +37,7 @@ def replacement_of(vault: SealedVault, expected: int) -> Replacement:
 
 @pytest.fixture
 async def records(tmp_path: Path) -> AsyncIterator[RecordThread]:
-    opened = await RecordThread.open(f"sqlite:///{tmp_path}/records.sqlite")
+    opened = await RecordThread.open(f"sqlite:///{tmp_path}/records.db")
     yield opened
     await opened.close()
 
