@@ -150,7 +150,7 @@ def test_a_node_store_of_another_time(daemon: Daemon, person: Person) -> None:
     person.create("charged")
     person.run("vault", "open", "charged", pin="1", status=10)
     daemon.terminate()
-    for path in daemon.state_directory.glob("nodes.sqlite*"):
+    for path in daemon.state_directory.glob("nodes.db*"):
         path.unlink()
     found = findings(person, "--config", daemon.config_path)
     assert any("node store" in f["what"] or "node store" in f["action"] for f in found.values()), found
