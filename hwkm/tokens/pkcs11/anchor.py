@@ -12,7 +12,7 @@ from typing import Any
 from pkcs11 import PKCS11Error
 from pkcs11.constants import Attribute, ObjectClass
 
-from hwkm.errors import AnchorTampered, AnchorUncertain, FormatError
+from hwkm.errors import AnchorTampered, AnchorUncertain, FormatError, TokenBusy, TokenError, TokenFull
 from hwkm.formats.anchor import AnchorState
 from hwkm.tokens.pkcs11.errors import NOT_APPLIED, translated
 from hwkm.tokens.pkcs11.objects import find
@@ -53,7 +53,11 @@ class Pkcs11Anchor:
         if self._current is None:
             self.read()
         replaced, self._current = self._current, None  # until all went well, nothing is known
-        made = self.create(state)
+        try:
+            made = self.create(state)
+        except (TokenBusy, TokenFull) as exc:
+            self._verify_unmoved(state, exc)
+            raise
         try:
             replaced.destroy()
         except PKCS11Error as exc:
@@ -61,6 +65,19 @@ class Pkcs11Anchor:
             # become three. The restart reads, and removes the older.
             raise AnchorUncertain("the anchor advanced, but its old object could not be destroyed") from exc
         self._current = made
+
+    def _verify_unmoved(self, state: AnchorState, refusal: TokenError) -> None:
+        """Check that a refused object was indeed not made.
+
+        Raises:
+            AnchorUncertain: it was, or that cannot be known.
+        """
+        try:
+            made = self.read().epoch >= state.epoch
+        except TokenError as exc:
+            raise AnchorUncertain(f"{refusal}; and the anchor cannot be read back: {exc}") from exc
+        if made:
+            raise AnchorUncertain(f"{refusal}, and made the next anchor all the same")
 
     def create(self, state: AnchorState) -> Any:
         """Make the data object of ``state`` and return it. Only set-up calls this from outside.

@@ -59,17 +59,27 @@ class TpmAnchor:
         try:
             nv_write(self._session, self._index, state.encode())
         except CommandRefused as exc:
-            raise _foreign(exc) or _unapplied(exc) from exc
+            raise _foreign(exc) or self._unapplied(exc, state) from exc
         except TokenUnavailable as exc:
             raise AnchorUncertain(f"writing the anchor: {exc}") from exc
+
+    def _unapplied(self, refusal: CommandRefused, state: AnchorState) -> TokenError:
+        """Return the error for a refused write. A refusal is not authenticated; what is read is.
+
+        The reading also makes a write that somebody held back on the bus void: its session nonce
+        is used up.
+        """
+        definite = definitely_not_applied(refusal.code, "writing the anchor")
+        if definite is None:
+            return AnchorUncertain(f"writing the anchor failed: {refusal}")
+        try:
+            written = self.read().epoch >= state.epoch
+        except TokenError as exc:
+            return AnchorUncertain(f"{definite}; and the anchor cannot be read back: {exc}")
+        return AnchorUncertain(f"{definite}, and wrote the anchor all the same") if written else definite
 
 
 def _foreign(refusal: CommandRefused) -> TokenError | None:
     if refused_authorisation(refusal.code) or error_number(refusal.code) in _NOT_OURS:
         return AnchorTampered(f"the anchor's NV index is not the one hwkm made: {refusal}")
     return None
-
-
-def _unapplied(refusal: CommandRefused) -> TokenError:
-    definite = definitely_not_applied(refusal.code, "writing the anchor")
-    return definite or AnchorUncertain(f"writing the anchor failed: {refusal}")
