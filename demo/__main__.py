@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -73,7 +74,8 @@ def _operator(directory: Path, service: Service, token: Token) -> Person:
 @contextmanager
 def _directory() -> Iterator[Path]:
     """A private directory with a short path (a Unix socket's name is at most 107 bytes)."""
-    directory = Path(tempfile.mkdtemp(prefix="hwkm-demo-", dir="/tmp"))
+    parent = os.environ.get("HWKM_DEMO_DIRECTORY", "/tmp")  # noqa: S108  (mkdtemp is safe there)
+    directory = Path(tempfile.mkdtemp(prefix="hwkm-", dir=parent))
     try:
         yield directory
     finally:

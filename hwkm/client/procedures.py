@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from hwkm.client import calls, framework
 from hwkm.client.agent import present_claim
 from hwkm.client.application_key import ApplicationKey, KeyRing, unwrap_all
-from hwkm.client.flow import Flow, ask
+from hwkm.client.flow import Flow, ask, pause
 from hwkm.client.framework import NewVault, Recovered, Replacement
 from hwkm.client.trust import CohortTrust
 from hwkm.crypto.knowledge_factor import KfParams, KfType
-from hwkm.errors import DecryptionError, FormatError, SnapshotConflict, VaultNotFound
+from hwkm.errors import (
+    DecryptionError,
+    FormatError,
+    HwkmError,
+    SnapshotConflict,
+    Unavailable,
+    VaultNotFound,
+)
+from hwkm.formats.vault_params import VaultParams
 from hwkm.secret import SecretBytes
 from hwkm.wire import api
+
+LOST_PAUSE_SECONDS: Final = 2.0
+"""A restarted daemon is back by then."""
 
 _ALIAS_RANDOM_BYTES: Final = 8
 _HANDLE: Final = re.compile(api.HANDLE_PATTERN)
@@ -83,8 +95,13 @@ def create(
         kf_params=kf_params,
         application_keys=application_keys,
     )
+    handle = VaultParams.parse(made.request.params).handle.hex()
     try:
-        info = yield from ask(calls.create_vault(made.request))
+        try:
+            info = yield from ask(calls.create_vault(made.request))
+        except Unavailable as lost:
+            # The handle is random: a vault of this handle is the one just made.
+            info = yield from _found_after_all(handle, lost, lambda found: found.handle == handle)
     except BaseException:
         made.wipe()
         raise
@@ -110,7 +127,7 @@ def rotate(
     with (yield from open_vault(trust, handle, credential)) as recovered:
         ring = yield from _current_keys(recovered, drop_damaged=drop_damaged)
         made = framework.rotation(recovered, ring.keys.values())
-        return (yield from _replace(handle, made, ring))
+        return (yield from _replace(recovered, made, ring))
 
 
 def change_pin(
@@ -129,7 +146,7 @@ def change_pin(
         made = framework.pin_change(
             recovered, new_credential, ring.keys.values(), kf_type=kf_type, kf_params=kf_params
         )
-        return (yield from _replace(handle, made, ring))
+        return (yield from _replace(recovered, made, ring))
 
 
 def put_application_key(recovered: Recovered, key: ApplicationKey) -> Flow[api.VaultInfo]:
@@ -170,11 +187,37 @@ def _current_keys(recovered: Recovered, *, drop_damaged: bool) -> Flow[KeyRing]:
     return ring
 
 
-def _replace(handle: str, made: Replacement, ring: KeyRing) -> Flow[tuple[api.VaultInfo, Replacement]]:
+def _replace(
+    recovered: Recovered, made: Replacement, ring: KeyRing
+) -> Flow[tuple[api.VaultInfo, Replacement]]:
     ring.wipe()
+    handle, old_factor, request = recovered.handle, recovered.knowledge_factor, made.request
     try:
-        info = yield from ask(calls.replace_vault(handle, made.request))
+        try:
+            info = yield from ask(calls.replace_vault(handle, request))
+        except Unavailable as lost:
+            # A rotation keeps the factor, so it cannot be told from somebody else's: repeat it.
+            if request.knowledge_factor == old_factor:
+                raise
+            # The salt is random: a vault with this very factor is the one just made.
+            info = yield from _found_after_all(
+                handle, lost, lambda found: found.knowledge_factor == request.knowledge_factor
+            )
     except BaseException:
         made.wipe()
         raise
     return info, made
+
+
+def _found_after_all(
+    handle: str, lost: Unavailable, is_ours: Callable[[api.VaultInfo], bool]
+) -> Flow[api.VaultInfo]:
+    """Look whether what a lost answer was about has happened; if not, raise ``lost``."""
+    yield from pause(LOST_PAUSE_SECONDS)
+    try:
+        found = yield from ask(calls.show_vault(handle))
+    except HwkmError:
+        raise lost from None
+    if not is_ours(found):
+        raise lost
+    return found

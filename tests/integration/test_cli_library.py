@@ -210,7 +210,7 @@ def test_another_cohort_is_refused_before_the_pin_is_used(
 def test_a_core_killed_in_the_middle_costs_at_most_one_attempt_each_time(
     daemon: Daemon, client: VaultClient, vault: api.VaultInfo
 ) -> None:
-    for killed in range(1, 4):
+    for killed in (1, 2):  # a third time in a row, without a verdict on record, suspends the vault
         with killing(daemon):
             try:
                 with client.open(vault.handle, PIN) as recovered:
