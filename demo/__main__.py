@@ -37,6 +37,8 @@ def main() -> int:
     except Unexpected as exc:
         print(f"\ndemo: NOT AS PROMISED: {exc}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     print(f"\nAll as promised, in {time.monotonic() - began:.0f} s. Nothing is left running.")
     return 0
 

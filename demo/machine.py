@@ -103,7 +103,7 @@ def _running(
         )
     try:
         yield process
-    except BaseException:
+    except Unexpected:
         print(f"\nThe end of the log of {Path(command[0]).name}:\n{log.read_text()[-3000:]}", flush=True)
         raise
     finally:
