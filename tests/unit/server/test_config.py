@@ -133,3 +133,8 @@ def test_what_is_shown_is_a_configuration_without_the_password(load: Loader) -> 
     assert "s3cret" not in shown
     assert "postgresql://hwkm:***@db/hwkm" in shown
     assert load(shown).limits == config.limits
+
+
+def test_the_documented_example_is_the_printed_one() -> None:
+    document = Path(__file__).resolve().parents[3] / "docs" / "operations" / "configuration.md"
+    assert f"```toml\n{example_config()}```" in document.read_text()
