@@ -174,7 +174,7 @@ main() {
     systemctl enable --quiet hwkmd.socket hwkmd.service
     systemctl stop hwkmd.socket hwkmd.service
     systemctl start hwkmd.socket hwkmd.service
-    say "hwkmd runs; members of group hwkm-users may use it: adduser NAME hwkm-users"
+    say "hwkmd runs; members of group hwkm-users may use it: usermod -aG hwkm-users NAME"
 }
 
 main "$@"
