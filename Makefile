@@ -5,6 +5,7 @@
 #   make test               everything: check, and the tests on real tokens
 #   make attack             the attacks on the attempt limit, on SoftHSM and swtpm
 #   make hunt               the randomised tests, with other examples each time
+#   make model              search every state of the commit protocol
 #   make bench              the benchmark: a table, and JSON
 #   make format             format, and fix what can be fixed
 #   make docs               regenerate docs/cli.md, docs/openapi.json and docs/errors.md
@@ -57,6 +58,9 @@ check: static
 # One pytest run, so that its summary is the last thing printed.
 test: static
 	@$(PYTEST) --require-integration $(PYTEST_ARGS) tests
+
+model: venv
+	@$(PYTEST) --require-integration $(PYTEST_ARGS) tests/model/test_spin.py
 
 attack: venv
 	@$(PYTEST) --require-integration -m attack $(PYTEST_ARGS) tests

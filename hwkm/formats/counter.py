@@ -134,9 +134,9 @@ class Counter:
         """One attempt more, its verdict unknown."""
         return replace(self, unresolved=self.unresolved + 1, charged_at=now, charges=(*self.charges, entry))
 
-    def failed(self) -> Self:
-        """A verdict is known and it was wrong: the charge stays."""
-        return replace(self, unresolved=0)
+    def failed(self, entry: ClaimEntry) -> Self:
+        """A claim among the charges proved wrong: its charge stays."""
+        return replace(self, unresolved=self._unresolved_after(self.charges.index(entry)))
 
     def succeeded(self, entry: ClaimEntry) -> Self:
         """A claim among the charges proved right: it and the charges before it are cleared.
@@ -147,7 +147,17 @@ class Counter:
             ValueError: the claim is not among the charges.
         """
         position = self.charges.index(entry)
-        return replace(self, unresolved=0, opened=entry, charges=self.charges[position + 1 :])
+        unresolved = self._unresolved_after(position)
+        return replace(self, unresolved=unresolved, opened=entry, charges=self.charges[position + 1 :])
+
+    def undecided_ms(self, now: Instant) -> int:
+        """Milliseconds until no charge without a recorded verdict can be presented again."""
+        undecided = self.charges[max(0, len(self.charges) - self.unresolved) :]
+        return max((e.expires.ms - now.ms for e in undecided if now.is_before(e.expires)), default=0)
+
+    def _unresolved_after(self, position: int) -> int:
+        """A verdict on the charge at ``position`` ends the row there; later charges still count."""
+        return min(self.unresolved, len(self.charges) - position - 1)
 
     def resumed(self) -> Self:
         """An operator vouches that the hardware is sound again."""

@@ -6,14 +6,15 @@ The order is written once, in :meth:`VaultOpening.open_claims`, and no caller ca
    the claim itself opens;
 2. **charge** all admitted claims in one durable commit;
 3. **open**: only now evaluate the guesses;
-4. **answer**, and defer what the verdict changes to the next commit.
+4. **answer**, and defer what the verdict changes to the next commit; only a success that clears more
+   than its own charge is made durable first.
 
 Before step 2 has returned, a right and a wrong guess are treated the same, byte for byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -155,10 +156,11 @@ class VaultOpening:
 
         Raises:
             StorageMismatch: storage does not match the anchor; nothing was evaluated.
-            TokenError: the anchor's state is unknown; nothing was evaluated; the process must
-                end and start again from the anchor.
+            TokenError: the anchor's state is unknown; no verdict leaves; the process must end and
+                start again from the anchor.
         """
         outcomes: dict[int, Outcome] = {}
+        clears: dict[bytes, Counter] = {}
         admitted: dict[int, _Admitted] = {}
         busy: set[bytes] = set()
         for position, request in enumerate(requests):
@@ -171,7 +173,10 @@ class VaultOpening:
         refusal = self._charge(list(admitted.values()))
         for position, claim in admitted.items():
             refused = refusal is not None and claim.is_new
-            outcomes[position] = refusal if refusal and refused else self._evaluate(claim, now)
+            outcomes[position] = refusal if refusal and refused else self._evaluate(claim, now, clears)
+        refusal = self._clear_first(clears)
+        if refusal is not None:
+            outcomes |= {position: refusal for position, claim in admitted.items() if claim.key in clears}
         return [outcomes[position] for position in range(len(requests))]
 
     def _admit(self, request: ClaimRequest, now: Instant, busy: set[bytes]) -> _Admitted | Outcome:
@@ -233,8 +238,8 @@ class VaultOpening:
             self._challenges.use(claim.request.challenge)
         return None
 
-    def _evaluate(self, claim: _Admitted, now: Instant) -> Outcome:
-        """Steps 3 and 4. The claim is paid for."""
+    def _evaluate(self, claim: _Admitted, now: Instant, clears: dict[bytes, Counter]) -> Outcome:
+        """Steps 3 and 4. The claim is paid for. What must be durable first goes into ``clears``."""
         try:
             inner = boxes.open_vault(
                 self._cohort_key.agree, claim.proof.thm_kf_hash, claim.request.params, claim.request.vault
@@ -243,22 +248,48 @@ class VaultOpening:
             return self._settle_wrong(claim, now)
         except TokenError:
             return Faulted(_remaining(claim, claim.counter))
-        return self._settle_right(claim, inner)
+        return self._settle_right(claim, inner, clears)
 
     def _settle_wrong(self, claim: _Admitted, now: Instant) -> Wrong:
-        counter = claim.counter.failed()
+        counter = claim.counter
+        if claim.entry in counter.charges:
+            counter = counter.failed(claim.entry)
         if counter != claim.counter:
             self._ledger.defer(claim.key, counter)
         return Wrong(_remaining(claim, counter), self._retry_after_ms(counter, now))
 
-    def _settle_right(self, claim: _Admitted, inner: bytes) -> Opened:
+    def _settle_right(self, claim: _Admitted, inner: bytes, clears: dict[bytes, Counter]) -> Opened:
         counter = claim.counter
         if claim.entry in counter.charges:
             # Only the first proof clears; a claim that opened the vault before clears nothing.
             counter = counter.succeeded(claim.entry)
-            self._ledger.defer(claim.key, counter)
+            if self._may_wait(claim, counter):
+                self._ledger.defer(claim.key, counter)
+            else:
+                clears[claim.key] = counter
         response = boxes.seal_response(claim.proof.claimant_key, claim.request.params, inner)
         return Opened(response, _remaining(claim, counter))
+
+    @staticmethod
+    def _may_wait(claim: _Admitted, cleared: Counter) -> bool:
+        """Whether losing this clear in a crash costs no more than the claim's own charge.
+
+        If earlier charges came back with it, claims among them that had no verdict yet could be
+        evaluated after this success and then be cleared by its replay (``docs/model``).
+        """
+        attempts = claim.counter.attempts
+        only_its_own = claim.is_new and attempts - cleared.attempts == 1
+        return only_its_own and attempts < claim.max_attempts
+
+    def _clear_first(self, clears: Mapping[bytes, Counter]) -> Refused | None:
+        """When this returns None, the clears are durable; otherwise their claims stay charged."""
+        if not clears:
+            return None
+        try:
+            self._ledger.commit(clears)
+        except (TokenBusy, TokenFull, StorageUnavailable) as exc:
+            return Refused(exc.code, f"{exc}; present the same claim again")
+        return None
 
     # --- checks ------------------------------------------------------------------------------
 
@@ -274,7 +305,8 @@ class VaultOpening:
     def _obstacle(self, counter: Counter, params: VaultParams, now: Instant) -> Outcome | None:
         """Why a well-formed new claim may not be charged, if so."""
         if counter.attempts >= params.max_attempts:
-            return Locked()
+            undecided_ms = counter.undecided_ms(now)
+            return Delayed(undecided_ms) if undecided_ms else Locked()
         if counter.unresolved >= UNRESOLVED_CHARGES_MAX:
             return Suspended()
         retry_after_ms = self._retry_after_ms(counter, now)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hwkm.errors import AnchorUncertain, StorageUnavailable, TokenBusy
-from hwkm.thm.outcome import Locked, Opened, Outcome, Refused, Suspended, Wrong
+from hwkm.thm.outcome import Delayed, Locked, Opened, Outcome, Refused, Suspended, Wrong
 from tests.vault_clients import Claimed, SealedVault, reseal
 from tests.vault_world import World, no_fault
 
@@ -34,6 +34,7 @@ class Life:
     remaining: int = LIMIT
     wrong_since_success: int = 0
     claims: list[tuple[Claimed, Outcome]] = field(default_factory=list)
+    late: list[Claimed] = field(default_factory=list)
     planted: bool = False
 
 
@@ -106,6 +107,18 @@ class VaultLives(RuleBasedStateMachine):
         assert type(outcome) is type(before) or isinstance(outcome, Refused)
         self._resynchronise(life)
 
+    @precondition(lambda self: any(life.late for life in self.lives))
+    @rule(data=st.data())
+    def present_a_claim_that_was_charged_in_a_crash(self, data: st.DataObject) -> None:
+        life = data.draw(st.sampled_from([life for life in self.lives if life.late]))
+        claimed = life.late.pop(data.draw(st.integers(0, len(life.late) - 1)))
+        on_owners_blob = claimed.request.vault == life.vault.blob
+        outcome = self.world.present(claimed)
+        assert not isinstance(outcome, Opened)
+        if isinstance(outcome, Wrong) and on_owners_blob:
+            life.wrong_since_success += 1
+        self._resynchronise(life)
+
     @rule(index=st.integers(0, 5))
     def replace_blob_with_the_same_pin(self, index: int) -> None:
         life = self.life(index)
@@ -157,6 +170,7 @@ class VaultLives(RuleBasedStateMachine):
         setattr(port, "before" if moment == "before anchor" else "after", die)
         with contextlib.suppress(AnchorUncertain):
             self.world.present(claimed)
+        life.late.append(claimed)
         port.before = port.after = no_fault
         self.crash()
 
@@ -171,7 +185,7 @@ class VaultLives(RuleBasedStateMachine):
         port.before = refuse
         outcome = self.world.present(claimed)
         port.before = no_fault
-        assert isinstance(outcome, Refused | Locked | Suspended)
+        assert isinstance(outcome, Refused | Locked | Suspended | Delayed)
 
     def _resynchronise_all(self) -> None:
         for life in self.lives:

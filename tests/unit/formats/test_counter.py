@@ -23,7 +23,7 @@ def entry(number: int) -> ClaimEntry:
 def charged(*numbers: int) -> Counter:
     counter = Counter(BLOB)
     for number in numbers:
-        counter = counter.charged(entry(number), NOW).failed()
+        counter = counter.charged(entry(number), NOW).failed(entry(number))
     return counter
 
 
@@ -74,7 +74,8 @@ def test_charge_counts_at_once_and_its_verdict_is_unknown() -> None:
 def test_charges_without_a_verdict_add_up_until_one_is_known() -> None:
     counter = Counter(BLOB).charged(entry(1), NOW).charged(entry(2), NOW)
     assert counter.unresolved == 2
-    assert counter.failed().unresolved == 0
+    assert counter.failed(entry(2)).unresolved == 0
+    assert counter.failed(entry(1)).unresolved == 1
     assert counter.succeeded(entry(2)).unresolved == 0
     assert counter.resumed() == replace(counter, unresolved=0)
 

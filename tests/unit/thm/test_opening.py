@@ -74,6 +74,7 @@ class TestRightAndWrong:
         for remaining in range(9, -1, -1):
             assert world.guess_wrong(vault) == Wrong(remaining, 0)
         assert world.guess_right(vault) == Locked()
+        world.settle()
         world.restart()
         assert world.guess_right(vault) == Locked()
 
@@ -112,7 +113,8 @@ class TestChargeFirst:
         sizes: list[list[int]] = []
         world.nodes.after = lambda: sizes.append(sorted(map(len, world.nodes.nodes.values())))
         world.guess(vault, vault.kf_hash if guess == "right" else secrets.token_bytes(32))
-        assert sizes == [[1 + 32 + 116 + 56 * 3, 1 + 32 + 116 + 56 * 4]]
+        before_the_charge = sizes[0]
+        assert before_the_charge == [1 + 32 + 116 + 56 * 3, 1 + 32 + 116 + 56 * 4]
 
     def test_refused_anchor_write_charges_nothing_and_keeps_the_challenge(
         self, world: World, vault: SealedVault
@@ -151,7 +153,7 @@ class TestChargeFirst:
         assert world.attempts_remaining(vault) == 9
         writes = world.anchor.writes
         assert recover(vault, claimed, world.present(claimed)) == vault.recovery_key
-        assert world.anchor.writes == writes  # answered without a charge
+        assert world.anchor.writes == writes + 1  # not a charge: the clear, durable before the answer
         assert world.attempts_remaining(vault) == 10
 
     def test_crash_before_the_anchor_costs_nothing(self, world: World, vault: SealedVault) -> None:
@@ -364,6 +366,29 @@ class TestHardwareFaults:
         world.crash()
         assert isinstance(world.guess_right(vault), Opened)
 
+    def test_replaying_a_claim_that_had_its_verdict_does_not_lift_a_suspension(
+        self, world: World, vault: SealedVault
+    ) -> None:
+        decided = world.claim(vault, secrets.token_bytes(32))
+        world.present(decided)
+        for _ in range(UNRESOLVED_CHARGES_MAX):
+            self._fault_after_charge(world, vault)
+        assert world.present(decided) == Wrong(6, 0)
+        assert world.guess_right(vault) == Suspended()
+
+    def test_not_called_locked_while_a_paid_claim_may_still_prove_right(self, world: World) -> None:
+        vault = world.seal(max_attempts=1)
+        claimed = self._fault_after_charge(world, vault)
+        assert world.guess_wrong(vault) == Delayed(LIFETIME_MS)
+        assert recover(vault, claimed, world.present(claimed)) == vault.recovery_key
+        assert world.attempts_remaining(vault) == 1
+
+    def test_locked_once_the_paid_claim_is_dead(self, world: World) -> None:
+        vault = world.seal(max_attempts=1)
+        self._fault_after_charge(world, vault)
+        world.pass_time(LIFETIME_MS)
+        assert world.guess_right(vault) == Locked()
+
     def test_a_verdict_ends_the_row(self, world: World, vault: SealedVault) -> None:
         for _ in range(UNRESOLVED_CHARGES_MAX - 1):
             self._fault_after_charge(world, vault)
@@ -412,6 +437,45 @@ class TestDelays:
         world.guess_wrong(vault)
         world.guess_wrong(vault)
         assert world.guess_right(reseal(vault)) == Delayed(1_000)
+
+
+class TestClearFirst:
+    def test_a_guess_charged_before_a_success_and_evaluated_after_it_is_not_cleared_by_a_replay(self) -> None:
+        """Found by docs/model: SEEDED_CLEAR_AFTER_RELEASE."""
+        world = World(max_attempts_limit=3)
+        vault = world.seal(max_attempts=3)
+        late = world.claim(vault, secrets.token_bytes(32))
+        world.anchor.after = raising(AnchorUncertain("killed between charge and verdict"))
+        with pytest.raises(AnchorUncertain):
+            world.present(late)
+        world.anchor.after = lambda: None
+        world.crash()
+        owners = world.claim(vault, vault.kf_hash)
+        assert isinstance(world.present(owners), Opened)
+        world.crash()
+        outcomes = [world.present(late), world.present(owners)]
+        outcomes += [world.guess_wrong(vault) for _ in range(5)]
+        assert sum(isinstance(outcome, Wrong) for outcome in outcomes) <= 3
+
+    def test_a_crash_after_a_success_with_the_last_attempt_does_not_lock(
+        self, world: World, vault: SealedVault
+    ) -> None:
+        for _ in range(9):
+            world.guess_wrong(vault)
+        assert isinstance(world.guess_right(vault), Opened)
+        world.crash()
+        assert world.attempts_remaining(vault) == 10
+
+    def test_a_clear_that_is_refused_gives_no_answer_and_the_claim_stays_paid(
+        self, world: World, vault: SealedVault
+    ) -> None:
+        world.guess_wrong(vault)
+        claimed = world.claim(vault, vault.kf_hash)
+        world.anchor.after = lambda: setattr(world.anchor, "before", raising(TokenBusy("later")))
+        assert isinstance(world.present(claimed), Refused)
+        world.anchor.before = world.anchor.after = lambda: None
+        assert isinstance(world.present(claimed), Opened)
+        assert world.attempts_remaining(vault) == 10
 
 
 class TestBatches:
