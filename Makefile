@@ -44,7 +44,7 @@ LOCKS := requirements/build.txt requirements/dev.txt
 ENVIRONMENT := $(VENV)/.made-from-$(shell { cat $(LOCKS); echo '$(PYTHON) $(CURDIR)'; } | sha256sum | cut -c1-16)
 INSTALLED := $(VENV)/.installed-from-$(shell sha256sum pyproject.toml | cut -c1-16)
 
-.PHONY: demo check test attack hunt bench docs lock clean venv system
+.PHONY: demo check test attack model hunt bench docs lock clean venv system
 .PHONY: static format-check lint types imports shell docs-check format
 
 # --- what people call ------------------------------------------------------------------------
