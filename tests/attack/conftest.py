@@ -9,6 +9,16 @@ import pytest
 from tests.devices import ALL, REAL
 from tests.harness.rig import Rig, make_rig
 
+_RIGS = ("rig", "real_rig", "softhsm_rig", "swtpm_rig")
+
+
+@pytest.fixture(autouse=True)
+def from_the_start(request: pytest.FixtureRequest) -> None:
+    """Each test finds its rig just provisioned."""
+    for name in _RIGS:
+        if name in request.fixturenames:
+            request.getfixturevalue(name).reset()
+
 
 @pytest.fixture(scope="session", params=ALL)
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:

@@ -117,7 +117,7 @@ def test_one_false_answer_on_the_bus_ends_at_most_one_life_of_the_core(
     with swtpm_rig.core() as core:
         claimed = core.claim(vault, vault.kf_hash)
         swtpm_rig.board.arm(Plan.nth(1, Act.LIE, kind, code=code))
-        replies = []
+        replies: list[wire.CoreReply] = []
         with suppress(CoreEnded):
             while len(replies) < 3:
                 replies.append(witness.present(core, claimed))

@@ -69,7 +69,7 @@ CASES: Final = [(kind, name) for kind, troubles in TROUBLES.items() for name in 
 def troubled(request: pytest.FixtureRequest) -> tuple[Rig, Trouble]:
     kind, name = request.param
     rig: Rig = request.getfixturevalue(f"{kind}_rig")
-    rig.board.arm()
+    rig.reset()
     return rig, TROUBLES[kind][name]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ from tests.harness.board import Board
 from tests.harness.lossy_storage import Recorder
 from tests.harness.nursery import Nursery
 from tests.harness.pkcs11_shim import shimmed
-from tests.harness.snapshot import DirectoryPart, Machine, device_part
+from tests.harness.snapshot import DirectoryPart, Files, Machine, device_part
 from tests.harness.tpm_proxy import TpmProxy
 
 NEVER_MS: Final = 3_600_000
@@ -46,6 +46,14 @@ class Rig:
     machine: Machine
     nursery: Nursery
     tpm: TpmProxy | None
+    pristine: dict[str, Files] = field(default_factory=dict)
+    """The parts of ``machine``, just provisioned."""
+
+    def reset(self) -> None:
+        """Take everything back to the time when it was just provisioned. No core may be running."""
+        self.board.arm()
+        self.machine.restore(self.pristine)
+        self.storage.begin()
 
     @property
     def hardware(self) -> str:
@@ -93,7 +101,7 @@ def make_rig(kind: str) -> Iterator[Rig]:
         assert isinstance(made, Inventory), made
         uri, board, tpm = _instrumented(device, directory, stack)
         storage = Recorder(directory / "disk", directory / "storage.log", board.path)
-        yield Rig(
+        rig = Rig(
             kind=kind,
             device=device,
             settings=msgspec.structs.replace(direct, token_uri=uri),
@@ -105,6 +113,8 @@ def make_rig(kind: str) -> Iterator[Rig]:
             nursery=stack.enter_context(Nursery({**device.environment, **storage.environment})),
             tpm=tpm,
         )
+        rig.pristine = rig.machine.take()
+        yield rig
 
 
 def _instrumented(device: Device, directory: Path, stack: ExitStack) -> tuple[str, Board, TpmProxy | None]:

@@ -45,7 +45,7 @@ class Beginning:
     @classmethod
     def make(cls, rig: Rig) -> Self:
         """Make it on a rig, wherever that stands."""
-        rig.board.arm()
+        rig.reset()
         vault = seal(rig.cohort_public_key, max_attempts=LIMIT)
         witness = Witness.of(vault)
         with rig.core() as core:

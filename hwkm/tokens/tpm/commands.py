@@ -1,4 +1,4 @@
-"""The four TPM commands that run all day (TPM 2.0 library specification, part 3)."""
+"""The four TPM commands that run all day, and one that must not be lied about (TPM 2.0 part 3)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import struct
 from typing import Final
 
 from hwkm.errors import TokenUnavailable
-from hwkm.tokens.tpm.hmac_session import DECRYPT, ENCRYPT, Entity, HmacSession, sized, split_sized
+from hwkm.tokens.tpm.hmac_session import AUDIT, DECRYPT, ENCRYPT, Entity, HmacSession, sized, split_sized
 
 _ECDH_ZGEN: Final = 0x154
 _SIGN: Final = 0x15D
 _NV_READ: Final = 0x14E
 _NV_WRITE: Final = 0x137
+_GET_CAPABILITY: Final = 0x17A
 
 _COORDINATE_BYTES: Final = 32
 _ALG_NULL: Final = 0x0010
@@ -20,6 +21,9 @@ _ECDSA_SHA256: Final = struct.pack(">HH", 0x0018, 0x000B)
 # which an unrestricted key accepts.
 _SIGN_OPTIONS: Final = struct.pack(">HHIH", _ALG_NULL, 0x8024, 0x40000007, 0)
 _OFFSET_ZERO: Final = b"\0\0"
+_CAP_HANDLES: Final = 1
+_HANDLES_MAX: Final = 254  # as many as one answer holds (MAX_CAP_HANDLES)
+_HANDLES_AT: Final = 9  # after moreData (1), capability (4) and count (4)
 
 
 def ecdh_zgen(session: HmacSession, key: Entity, point: bytes) -> bytes:
@@ -71,6 +75,18 @@ def nv_write(session: HmacSession, index: Entity, data: bytes) -> None:
         TokenUnavailable: written or not, unknown.
     """
     session.execute(_NV_WRITE, (index, index), data, _OFFSET_ZERO, DECRYPT)
+
+
+def vouched_handles(session: HmacSession, first: int) -> set[int]:
+    """Return the handles that exist from ``first`` on, of the same kind; nobody can forge the answer.
+
+    Raises:
+        CommandRefused: the TPM refused.
+        TokenUnavailable: the TPM does not answer as it should.
+    """
+    parameters = struct.pack(">III", _CAP_HANDLES, first, _HANDLES_MAX)
+    answer = session.execute(_GET_CAPABILITY, (), None, parameters, AUDIT)
+    return {handle for (handle,) in struct.iter_unpack(">I", answer[_HANDLES_AT:])}
 
 
 def _padded(coordinate: bytes) -> bytes:

@@ -24,8 +24,8 @@ from hwkm.errors import TokenUnavailable
 from hwkm.tokens.tpm.errors import translated
 
 _TRANSIENT_FIRST: Final = 0x80000000
-_LOADED_SESSION_FIRST: Final = 0x02000000
-_SAVED_SESSION_FIRST: Final = 0x03000000
+LOADED_SESSION_FIRST: Final = 0x02000000
+SAVED_SESSION_FIRST: Final = 0x03000000
 _HANDLES_MAX: Final = 254  # as many as one answer holds (MAX_CAP_HANDLES)
 _FLUSH_CONTEXT: Final = 0x165
 
@@ -43,6 +43,7 @@ class Connection:
             TokenError: the TPM refused.
         """
         self._out_of_step = False
+        self.has_resource_manager = _has_resource_manager(tcti)
         name, _, configuration = tcti.partition(":")
         try:
             self._tcti: Any = TCTILdr(name, configuration)
@@ -52,7 +53,7 @@ class Connection:
             with translated(f"opening the TPM at {tcti}"):
                 self.esapi: Any = ESAPI(self._tcti)
                 self._start_up()
-                if alone and not _has_resource_manager(tcti):
+                if alone and not self.has_resource_manager:
                     self._flush_leftovers()
         except BaseException:
             self._tcti.close()
@@ -113,7 +114,7 @@ class Connection:
             self.esapi.startup(TPM2_SU.CLEAR)
 
     def _flush_leftovers(self) -> None:
-        for first in (_TRANSIENT_FIRST, _LOADED_SESSION_FIRST, _SAVED_SESSION_FIRST):
+        for first in (_TRANSIENT_FIRST, LOADED_SESSION_FIRST, SAVED_SESSION_FIRST):
             for handle in self.handles(first):
                 self._flush(handle)
 

@@ -48,6 +48,7 @@ _AES_KEY_BYTES: Final = 16
 CONTINUE_SESSION: Final = 0x01
 DECRYPT: Final = 0x20  # the TPM decrypts the first command parameter
 ENCRYPT: Final = 0x40  # the TPM encrypts the first answer parameter
+AUDIT: Final = 0x80  # the session authorises nothing; its HMAC vouches for command and answer
 
 # The TPM asks for the same command again; about a second in all, then TokenBusy.
 _PAUSES_S: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.4)
@@ -77,8 +78,13 @@ class Entity:
 class HmacSession:
     """One session; every command continues it. One thread."""
 
-    def __init__(self, transport: Transport, salt_handle: int, salt_point: bytes) -> None:
+    def __init__(
+        self, transport: Transport, salt_handle: int, salt_point: bytes, bind: Entity | None = None
+    ) -> None:
         """Start the session, salted with the P-256 storage key at ``salt_handle``.
+
+        Bound to ``bind``, nobody who does not know its authorisation knows the session's key, not
+        even who put a storage key of his own in place of the TPM's.
 
         Raises:
             CommandRefused: the TPM refused.
@@ -87,19 +93,22 @@ class HmacSession:
         self._transport = transport
         salt, encrypted_salt = _share_salt(salt_point)
         nonce_caller = os.urandom(_NONCE_BYTES)
-        body = struct.pack(">II", salt_handle, _RH_NULL)
+        body = struct.pack(">II", salt_handle, bind.handle if bind else _RH_NULL)
         body += sized(nonce_caller) + sized(encrypted_salt) + _SESSION_ALGORITHMS
         answer = self._send(_command(_NO_SESSIONS, _START_AUTH_SESSION, body))
         self._handle = answer[10:14]
         self._nonce_tpm, _ = split_sized(answer[14:])
-        with salt:
-            key = _kdfa(salt.expose(), b"ATH\0", self._nonce_tpm + nonce_caller, _DIGEST_BYTES)
+        authorisation = bind.authorisation.expose() if bind else b""
+        with salt, SecretBytes(authorisation + salt.expose()) as secret:
+            key = _kdfa(secret.expose(), b"ATH\0", self._nonce_tpm + nonce_caller, _DIGEST_BYTES)
         self._session_key = SecretBytes(key)
 
     def execute(
         self, code: int, handles: tuple[Entity, ...], first: bytes | None, rest: bytes, flags: int
     ) -> bytes:
         """Run a command authorised by the first of ``handles`` and return the answer's parameters.
+
+        Without handles nothing is authorised, and ``flags`` must have AUDIT.
 
         ``first`` is the content of the command's first parameter if that is a sized buffer
         (encrypted if ``flags`` has DECRYPT), ``rest`` the parameters after it.
@@ -108,7 +117,8 @@ class HmacSession:
             CommandRefused: the TPM refused; the session goes on.
             TokenUnavailable: the TPM does not answer, or the answer is not authentic.
         """
-        with SecretBytes(self._session_key.expose() + handles[0].authorisation.expose()) as key:
+        authorisation = handles[0].authorisation.expose() if handles else b""
+        with SecretBytes(self._session_key.expose() + authorisation) as key:
             value = key.expose()
             nonce_caller = os.urandom(_NONCE_BYTES)
             if first is not None:
@@ -118,6 +128,11 @@ class HmacSession:
             command = self._authorised(code, handles, rest, nonce_caller, flags, value)
             answer = self._send(command)
             return self._verified(code, answer, nonce_caller, value)
+
+    @property
+    def handle(self) -> int:
+        """The session's handle in the TPM."""
+        return int.from_bytes(self._handle, "big")
 
     def close(self) -> None:
         """Flush the session from the TPM and forget its key. May be called again."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any, Final
 
 from tpm2_pytss.constants import TPM2_PT, TPM2_PT_FIRMWARE, TPM2_PT_HR, TPM2_PT_VENDOR, TPMA_OBJECT
 from tpm2_pytss.types import TPM2B_PUBLIC
 
-from hwkm.errors import AnchorTampered, TokenPinIncorrect
+from hwkm.errors import AnchorTampered, TokenPinIncorrect, TokenUnavailable
 from hwkm.formats.anchor import AnchorState
 from hwkm.secret import Pin
 from hwkm.tokens.pairing import verify_cohort, verify_key_pairs
 from hwkm.tokens.token import TokenDescription
 from hwkm.tokens.tpm.anchor import TpmAnchor
 from hwkm.tokens.tpm.authorisation import ANCHOR, AUDIT, COHORT, authorisation_value
-from hwkm.tokens.tpm.commands import sign_sha256
-from hwkm.tokens.tpm.connection import Connection
+from hwkm.tokens.tpm.commands import sign_sha256, vouched_handles
+from hwkm.tokens.tpm.connection import LOADED_SESSION_FIRST, SAVED_SESSION_FIRST, Connection
 from hwkm.tokens.tpm.errors import CommandRefused, refused_authorisation, translated
 from hwkm.tokens.tpm.hmac_session import Entity, HmacSession
 from hwkm.tokens.tpm.keys import TpmAuditKey, TpmCohortKey
@@ -42,6 +43,9 @@ class TpmToken:
         with translated("finding hwkm's objects in the TPM"):
             self._load(connection, handles, pin)
         verify_cohort(self._read_anchor(), self.cohort_key.public_key())
+        if not connection.has_resource_manager:
+            with translated("counting the TPM's sessions"):
+                self._verify_alone(handles.storage)
 
     def random(self, length: int) -> bytes:
         value = b""
@@ -89,10 +93,30 @@ class TpmToken:
         self._session = HmacSession(connection, handles.storage, public_point(storage_public))
         cohort = Entity(handles.cohort, cohort_name, authorisation_value(pin, COHORT))
         self._audit = Entity(handles.audit, audit_name, authorisation_value(pin, AUDIT))
-        anchor = Entity(handles.anchor, anchor_name, authorisation_value(pin, ANCHOR))
+        self._anchor = Entity(handles.anchor, anchor_name, authorisation_value(pin, ANCHOR))
         self.cohort_key = TpmCohortKey(self._session, cohort, public_point(cohort_public))
         self.audit_key = TpmAuditKey(self._session, self._audit, public_point(audit_public))
-        self.anchor = TpmAnchor(self._session, anchor)
+        self.anchor = TpmAnchor(self._session, self._anchor)
+
+    def _verify_alone(self, storage: int) -> None:
+        """Check that no session of an earlier life is left in the TPM, before anything is answered.
+
+        A write of the anchor that somebody on the bus holds back stays good as long as its session
+        lives. Flushing is not authenticated: he could answer it himself. So the TPM has to vouch
+        that there are no sessions but ours; what is withheld in any other is void then. Behind a
+        resource manager there may be others', and this cannot be known.
+
+        Raises:
+            TokenUnavailable: there is another one.
+            CommandRefused: the TPM refused.
+        """
+        point = public_point(self._public_areas["storage primary"][0])
+        with closing(HmacSession(self._connection, storage, point, bind=self._anchor)) as session:
+            alive = vouched_handles(session, LOADED_SESSION_FIRST)
+            alive |= vouched_handles(session, SAVED_SESSION_FIRST)
+            others = alive - {session.handle, self._session.handle}
+        if others:
+            raise TokenUnavailable(f"{len(others)} sessions are alive in the TPM although they were flushed")
 
     def _read_anchor(self) -> AnchorState:
         """Read the anchor; tell a wrong PIN (refused everywhere) from a foreign index."""
