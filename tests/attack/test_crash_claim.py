@@ -7,33 +7,15 @@ for each of these events and each way to die at it.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 
 import pytest
 
-from tests.harness.plan import Act, Plan, Trace
-from tests.harness.rig import Rig
-from tests.harness.trial import Beginning, Guess, check_afterwards, claim_under
+from tests.harness.crashes import Death, crash_everywhere
+from tests.harness.rig import Rig, make_rig
+from tests.harness.trial import Beginning, Guess
 
 pytestmark = pytest.mark.attack
-
-
-class Death(enum.Enum):
-    """How the core dies at an event."""
-
-    BEFORE = Act.KILL_BEFORE
-    EXECUTED = Act.KILL_EXECUTED
-    ANSWERED = Act.KILL_ANSWERED
-    POWER_CUT = "power cut"
-
-    @property
-    def act(self) -> Act:
-        return self.value if isinstance(self.value, Act) else Act.KILL_BEFORE
-
-    def happens_at(self, kind: str) -> bool:
-        """After a write has returned is before the next event: only hardware and replies take time."""
-        return self is not Death.ANSWERED or not kind.startswith("storage.")
 
 
 @pytest.fixture(scope="module")
@@ -41,30 +23,28 @@ def beginning(rig: Rig) -> Beginning:
     return Beginning.make(rig)
 
 
-def recorded(beginning: Beginning, guess: Guess) -> Trace:
-    """The events of a claim that nothing happens to."""
-    witness = beginning.again()
-    claiming = claim_under(beginning, witness, guess, None)
-    check_afterwards(beginning, witness, claiming)
-    return claiming.trace
-
-
 @pytest.mark.parametrize("death", Death, ids=lambda death: death.name.lower())
 @pytest.mark.parametrize("guess", Guess, ids=lambda guess: guess.value)
 def test_crash_at_every_hardware_command_and_storage_write_of_a_claim_costs_no_attempt_and_gives_none(
     beginning: Beginning, guess: Guess, death: Death, record_property: Callable[[str, object], None]
 ) -> None:
-    trace = recorded(beginning, guess)
-    points = [number for number, kind in enumerate(trace.kinds, 1) if death.happens_at(kind)]
-    for point in points:
-        witness = beginning.again()
-        claiming = claim_under(beginning, witness, guess, Plan.nth(point, death.act))
-        assert claiming.struck == 1, f"event {point} of {trace} did not come"
-        if death is Death.POWER_CUT:
-            beginning.rig.power_cycle()
-        try:
-            check_afterwards(beginning, witness, claiming)
-        except BaseException as exc:
-            exc.add_note(f"crash {death.name} at event {point}, {trace.kinds[point - 1]}")
-            raise
-    record_property("crash_points", len(points))
+    record_property("crash_points", crash_everywhere(beginning, guess, death))
+
+
+@pytest.mark.parametrize(
+    ("bug", "death"),
+    [
+        ("charge-later", Death.ANSWERED),
+        ("charge-twice", Death.ANSWERED),
+        ("anchor-first", Death.EXECUTED),
+        ("delete-early", Death.BEFORE),
+        ("unsynced-nodes", Death.POWER_CUT),
+    ],
+)
+@pytest.mark.needs("softhsm2-util")
+def test_crashes_catch_a_seeded_bug(bug: str, death: Death) -> None:
+    """The enumeration above would mean nothing if it could not fail."""
+    with make_rig("softhsm", seeded_bug=bug) as broken:
+        beginning = Beginning.make(broken)
+        with pytest.raises(AssertionError):
+            crash_everywhere(beginning, Guess.WRONG, death)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import socket
+import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,9 +17,9 @@ from hwkm.store.nodes import SqliteNodeStore
 from hwkm.wire import core_messages as wire
 from tests.core_process import CoreEnded
 from tests.hardware import Swtpm
-from tests.harness.invariant import Witness
+from tests.harness.invariant import InvariantBroken, Witness
 from tests.harness.plan import FOR_EVER, KILLS, Act, Plan, Rule
-from tests.harness.rig import Rig
+from tests.harness.rig import Rig, make_rig
 from tests.harness.snapshot import FilePart, Files
 from tests.harness.trial import Beginning, Claiming, Guess, claim_under, end, use_up, wrong
 from tests.vault_clients import SealedVault, seal
@@ -64,13 +65,11 @@ def united(path: Path, restore: Callable[[Files], None], fork: Fork) -> Files:
     gathered: dict[bytes, bytes] = {}
     for name in ("a", "b"):
         restore(fork.stores[name])
-        with SqliteNodeStore(path) as store:
-            gathered.update(store._database.execute("SELECT digest, bytes FROM node").fetchall())
+        with closing(sqlite3.connect(path)) as database:
+            gathered.update(database.execute("SELECT digest, bytes FROM node").fetchall())
     with SqliteNodeStore(path) as store:
         store.put(gathered)
-    return {
-        f"{path.parent.name}/{name}".partition("/")[2]: data for name, data in FilePart(path).take().items()
-    }
+    return FilePart(path).take()
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +280,29 @@ def test_a_bus_that_keeps_the_session_of_a_dead_core_alive_cannot_fork_the_ancho
     with rig.core() as core:
         use_up(core, victim, witness)
         end(core)
+
+
+def test_without_the_fence_the_same_bus_gets_more_guesses_than_the_limit() -> None:
+    """What the proof at the start is for."""
+    with make_rig("swtpm", seeded_bug="no-fence") as rig:
+        victim = seal(rig.cohort_public_key, max_attempts=1)
+        witness = Witness.of(victim)
+        guess_and_have_it_forgotten(rig, victim, witness)
+        with pytest.raises(InvariantBroken):
+            guess_and_have_it_forgotten(rig, victim, witness)
+
+
+def guess_and_have_it_forgotten(rig: Rig, victim: SealedVault, witness: Witness) -> None:
+    """Hold back a write for a vault of one's own, guess on the victim's, then let the write through."""
+    nodes = rig.machine.parts["nodes"]
+    own = seal(rig.cohort_public_key)
+    before = nodes.take()
+    command = held_back(rig, own, Witness.of(own))
+    forked = nodes.take()
+    nodes.restore(before)
+    with rig.core() as core:
+        witness.guess(core, victim, wrong())
+        core.kill()
+    assert send(rig, command) == 0
+    nodes.restore(forked)
+    rig.device.restart()

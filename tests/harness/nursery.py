@@ -178,5 +178,8 @@ if __name__ == "__main__":
     import hwkm.tokens.memory
     import hwkm.tokens.pkcs11.backend
     import hwkm.tokens.tpm.backend  # noqa: F401
+    from tests.harness.seeded_bugs import BUGS, VARIABLE
 
+    if VARIABLE in os.environ:
+        BUGS[os.environ[VARIABLE]]()
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -23,6 +23,7 @@ from tests.harness.board import Board
 from tests.harness.lossy_storage import Recorder
 from tests.harness.nursery import Nursery
 from tests.harness.pkcs11_shim import shimmed
+from tests.harness.seeded_bugs import VARIABLE
 from tests.harness.snapshot import DirectoryPart, Files, Machine, device_part
 from tests.harness.tpm_proxy import TpmProxy
 
@@ -87,8 +88,11 @@ class Rig:
 
 
 @contextmanager
-def make_rig(kind: str) -> Iterator[Rig]:
-    """Make a device, provision it, and put the instruments around it."""
+def make_rig(kind: str, seeded_bug: str | None = None) -> Iterator[Rig]:
+    """Make a device, provision it, and put the instruments around it.
+
+    ``seeded_bug`` (:mod:`tests.harness.seeded_bugs`) is planted in its cores.
+    """
     with ExitStack() as stack:
         directory = short_directory()
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -101,6 +105,7 @@ def make_rig(kind: str) -> Iterator[Rig]:
         assert isinstance(made, Inventory), made
         uri, board, tpm = _instrumented(device, directory, stack)
         storage = Recorder(directory / "disk", directory / "storage.log", board.path)
+        planted = {VARIABLE: seeded_bug} if seeded_bug else {}
         rig = Rig(
             kind=kind,
             device=device,
@@ -110,7 +115,7 @@ def make_rig(kind: str) -> Iterator[Rig]:
             board=board,
             storage=storage,
             machine=Machine({"device": device_part(device), "nodes": DirectoryPart(nodes)}),
-            nursery=stack.enter_context(Nursery({**device.environment, **storage.environment})),
+            nursery=stack.enter_context(Nursery({**device.environment, **storage.environment, **planted})),
             tpm=tpm,
         )
         rig.pristine = rig.machine.take()
