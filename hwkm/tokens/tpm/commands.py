@@ -33,8 +33,9 @@ def ecdh_zgen(session: HmacSession, key: Entity, point: bytes) -> bytes:
         CommandRefused: the TPM refused.
         TokenUnavailable: the TPM does not answer as it should.
     """
+    # The point came from outside and is no secret; what comes back is.
     in_point = sized(point[1:33]) + sized(point[33:])
-    answer = session.execute(_ECDH_ZGEN, (key,), in_point, b"", DECRYPT | ENCRYPT)
+    answer = session.execute(_ECDH_ZGEN, (key,), in_point, b"", ENCRYPT)
     out_point, _ = split_sized(answer)
     x, _ = split_sized(out_point)
     return _padded(x)
