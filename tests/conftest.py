@@ -8,6 +8,7 @@ program is missing the test is skipped with the way to install it; with ``--requ
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 
 import hypothesis
 import pytest
@@ -51,3 +52,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.config.getoption("--require-integration"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cases the tests enumerated that go through all of them (``record_property``)."""
+    totals: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        totals.update({name: value for name, value in report.user_properties if isinstance(value, int)})
+    for name, count in sorted(totals.items()):
+        terminalreporter.write_line(f"{name.replace('_', ' ')}: {count}")

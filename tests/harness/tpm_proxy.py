@@ -5,7 +5,7 @@ tpm2-tss's TCTI ``swtpm:path=X`` sends commands to the socket ``X`` and control 
 interest, so the proxy's is a symbolic link to swtpm's.
 
 As a thread of the test (:class:`TpmProxy`), or, so that a load generator does not share the
-interpreter with it, as a process: :func:`proxy_process`. About 20 microseconds a command.
+interpreter with it, as a process: :func:`proxy_process`, 60 to 100 microseconds a command.
 """
 
 from __future__ import annotations
