@@ -41,6 +41,13 @@ def unmatched(status: int, code: str, message: str) -> web.Response:
     return answer(status, _encode(ProblemBody(error=Problem(code=code, message=message))))
 
 
+def not_http() -> web.Response:
+    """What cannot be read as HTTP/1.1. What comes after it cannot be relied on: close."""
+    response = unmatched(400, "bad_format", "this is not a valid HTTP/1.1 request")
+    response.force_close()
+    return response
+
+
 def method_not_allowed(methods: Iterable[str]) -> web.Response:
     """A path that is there, by a method that is not."""
     response = unmatched(405, "method_not_allowed", "this path is not used with this method")

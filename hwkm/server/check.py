@@ -25,6 +25,7 @@ from hwkm.server.config import Config, load_config
 from hwkm.server.exit_codes import EXIT_OK, exit_code_of
 from hwkm.server.listener import is_listening
 from hwkm.server.policy_file import load_policy
+from hwkm.server.privileges import become_owner_of
 from hwkm.server.provisioning import sqlite_path
 from hwkm.server.refused_pin import pin_tried_once
 from hwkm.server.state_directory import check_directory
@@ -108,7 +109,7 @@ _ADVICE: Final = {
 
 
 async def check(path: Path) -> Report:
-    """Look at everything; never raises an HwkmError."""
+    """Look at everything, as the daemon's user if we are root; never raises an HwkmError."""
     findings = _Findings()
     try:
         config = load_config(path)
@@ -116,8 +117,9 @@ async def check(path: Path) -> Report:
         findings.failed("configuration", exc)
         return findings.report()
     findings.ok("configuration", str(path))
+    become_owner_of(config.state_directory)
     findings.attempt("state directory", lambda: _state_directory(config))
-    findings.attempt("PIN file", lambda: _pin_file(config))
+    _check_pin_file(config, findings)
     findings.attempt("policy", lambda: _policy(config))
     findings.attempt("records", lambda: _records(config))
     findings.attempt("audit log", lambda: _audit(config))
@@ -130,8 +132,14 @@ def _state_directory(config: Config) -> str:
     return str(config.state_directory)
 
 
-def _pin_file(config: Config) -> str:
-    path = config.pin_path
+def _check_pin_file(config: Config, findings: _Findings) -> None:
+    if config.has_pin_here:
+        findings.attempt("PIN file", lambda: _pin_file(config.pin_path))
+    else:
+        findings.ok("PIN file", f"{config.token.pin_file}: systemd passes it to the service only")
+
+
+def _pin_file(path: Path) -> str:
     check_mode(str(path), path.stat())
     return str(path)
 
@@ -168,6 +176,13 @@ async def _check_service(config: Config, findings: _Findings) -> None:
         await _ask_daemon(config, findings)
         return
     findings.attempt("socket", lambda: _socket(config))
+    if not config.has_pin_here:
+        findings.warning(
+            "token",
+            "not looked at: the PIN is a credential that only the service gets",
+            "start the service and check again; if it does not start: journalctl -u hwkmd",
+        )
+        return
     try:
         facts = await _start_core(config)
     except HwkmError as exc:

@@ -154,6 +154,11 @@ class Config(_Section, frozen=True, kw_only=True):
         return Path(directory) / name
 
     @property
+    def has_pin_here(self) -> bool:
+        """Whether this process can know where the PIN is: a credential is passed to the service only."""
+        return not self.token.pin_file.startswith(CREDENTIAL_PREFIX) or "CREDENTIALS_DIRECTORY" in os.environ
+
+    @property
     def nodes_path(self) -> Path:
         """The node store of the attempt tree."""
         return self.state_directory / "nodes.db"

@@ -63,10 +63,10 @@ class Daemon:
         self._audit = await self._open_audit()
         self._records = await RecordThread.open(config.records_url)
         stack.push_async_callback(self._records.close)
-        self._supervisor = await self._start_core()
         self._challenges = OpenChallenges(
             per_uid_max=config.limits.open_challenges_per_uid, clock_ms=_steady_ms
         )
+        self._supervisor = await self._start_core()
         connections = Connections(
             total_max=config.limits.connections, per_uid_max=config.limits.connections_per_uid
         )
@@ -96,7 +96,8 @@ class Daemon:
         return supervisor
 
     def _core_changed(self, event: str) -> None:
-        self._log.warning("core", event_text=event)
+        self._log.warning("core", what=event)
+        notify(STATUS=event)
         self._challenges.clear()
 
     def _desk(self) -> Desk:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from hwkm.audit.record import AuditEntry
 from hwkm.errors import AccessDenied, HwkmError
@@ -68,6 +68,8 @@ class Dispatch:
         return response
 
     async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        if request.version not in (HttpVersion10, HttpVersion11):
+            return answers.not_http()
         page = self._pages.find(request.path)
         if page is not None:
             cast(HttpConnection, request.protocol).request_received()
@@ -139,6 +141,9 @@ class Dispatch:
             self._log.error("audit record not written", operation=operation.name, problem=str(exc))
             if operation is not operations.STATUS:
                 code, result = exc.code, exc
+        self._log.debug(
+            "answered", operation=operation.name, request=request_id, code=code, uid=call.peer.uid
+        )
         self._desk.metrics.requests.labels(operation.name, code).inc()
         self._desk.metrics.request_seconds.labels(operation.name).observe(time.perf_counter() - started)
         return answers.problem(result) if isinstance(result, HwkmError) else answers.success(result)

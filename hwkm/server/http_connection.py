@@ -192,5 +192,5 @@ def _transport_problem(status: int, exc: BaseException | None, limits: Connectio
         too_long = LimitExceeded(f"a line of the request's head is longer than {limits.header_bytes} bytes")
         return answers.problem(too_long, 431)
     if status == 400:
-        return answers.unmatched(400, "bad_format", "this is not a valid HTTP/1.1 request")
+        return answers.not_http()
     return answers.problem(HwkmError("an unexpected error; the daemon's log says where"), 500)

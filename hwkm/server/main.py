@@ -17,7 +17,7 @@ from hwkm.server.config_example import example_config, shown_config
 from hwkm.server.daemon import serve as run_daemon
 from hwkm.server.exit_codes import exit_code_of
 from hwkm.server.logs import set_up_logs
-from hwkm.server.provisioning import provision_token
+from hwkm.server.provisioning import provision_token, sweep_nodes
 
 app: Final = typer.Typer(
     name="hwkmd", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -77,6 +77,13 @@ def serve(config: ConfigPath = DEFAULT_CONFIG_PATH) -> None:
     settings = load_config(config)
     set_up_logs(settings.daemon.log_level, settings.daemon.log_format)
     uvloop.run(run_daemon(settings))
+
+
+@app.command()
+def sweep(config: ConfigPath = DEFAULT_CONFIG_PATH) -> None:
+    """Remove nodes of the attempt tree that crashes left behind. Stop the daemon first."""
+    swept = uvloop.run(sweep_nodes(load_config(config)))
+    typer.echo(f"{swept.nodes} nodes in the attempt tree, {swept.removed} left-over nodes removed")
 
 
 @app.command()

@@ -22,10 +22,10 @@ from hwkm.server.config import Config
 from hwkm.server.pin_file import ensure_pin_file
 from hwkm.server.refused_pin import pin_tried_once
 from hwkm.server.state_directory import StateDirectory
-from hwkm.server.supervisor import inspect, provision
+from hwkm.server.supervisor import inspect, provision, sweep
 from hwkm.store.migration import upgrade
 from hwkm.store.records import Records
-from hwkm.wire.core_messages import Inventory
+from hwkm.wire.core_messages import Inventory, Swept
 
 _SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
@@ -108,6 +108,19 @@ async def find_existing(config: Config) -> Existing:
     inventory = await inspect(config.core_settings())
     nodes = config.nodes_path if config.nodes_path.exists() else None
     return Existing(inventory, nodes, _count_vaults(config))
+
+
+async def sweep_nodes(config: Config) -> Swept:
+    """Remove tree nodes that crashes left behind. No daemon may run meanwhile.
+
+    Raises:
+        HwkmError: another daemon runs, or token or node store failed; nothing that counts was removed.
+    """
+    with StateDirectory.take(config.state_directory):
+        with pin_tried_once(config.state_directory, config.pin_path):
+            swept = await sweep(config.core_settings())
+        _note(config, "nodes.sweep")
+        return swept
 
 
 def _check_digest(existing: Existing, given: str | None) -> None:

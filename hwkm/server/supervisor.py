@@ -199,20 +199,17 @@ class _CoreProcess:
 
     @classmethod
     async def spawn(cls) -> _CoreProcess:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "hwkm.core",
-                "--channel",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-                start_new_session=True,
-            )
+        """Start a core.
+
+        Raises:
+            Unavailable: the system has no process or descriptor left, or may not run it.
+        """
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            with theirs:
+                process = await _execute(theirs)
+        except OSError as exc:
+            raise Unavailable(f"the trusted core cannot be started: {exc.strerror}") from exc
         ours.setblocking(False)
         _, link = await asyncio.get_running_loop().connect_accepted_socket(CoreLink, ours)
         return cls(process, link)
@@ -232,3 +229,18 @@ class _CoreProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
+
+
+async def _execute(channel: socket.socket) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "hwkm.core",
+        "--channel",
+        str(channel.fileno()),
+        pass_fds=(channel.fileno(),),
+        stdin=asyncio.subprocess.DEVNULL,
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        start_new_session=True,
+    )

@@ -69,13 +69,14 @@ def exchange(daemon: Daemon, sent: bytes) -> bytes:
 @example(b"CONNECT x:1 HTTP/1.1\r\n\r\n")
 @example(b"OPTIONS * HTTP/1.1\r\n\r\n")
 @example(b"GET /v1/vaults?\xff\xfe=%ff HTTP/1.1\r\nHost: x\r\n\r\n")
+@example(b"GET /v1HTTP/1.1\r\nHost: x\r\n\r\n")
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_answered_in_json_or_not_at_all(daemon: Daemon, sent: bytes) -> None:
     answer = exchange(daemon, sent)
     if not answer:
         return
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.")
+    assert head.startswith(b"HTTP/")
     status = int(head.split()[1])
     assert status != 500, head
     first, _ = json.JSONDecoder().raw_decode(body.decode())

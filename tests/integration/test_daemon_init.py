@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import stat
@@ -16,6 +17,7 @@ import pytest
 from hwkm.audit.reader import read
 from hwkm.errors import CohortMismatch
 from hwkm.server.exit_codes import EXIT_CONFIG, EXIT_NO_MATCH, EXIT_PIN, EXIT_TRY_AGAIN
+from hwkm.store.nodes import SqliteNodeStore
 from tests.core_process import Device, MemoryToken
 from tests.daemon import Daemon
 from tests.devices import ALL, make_device
@@ -228,3 +230,50 @@ def test_check_for_people_has_a_line_for_each_finding(daemon: Daemon) -> None:
     printed = daemon.command("check").stdout
     assert "ok      state directory: " in printed
     assert "ok      token: " in printed
+
+
+def test_check_without_the_credential_of_the_service_is_no_alarm(daemon: Daemon) -> None:
+    daemon.init()
+    daemon.configure({"token": {"pin_file": "credential:token-pin"}})
+    found = findings(daemon)
+    assert found["PIN file"]["state"] == "ok"
+    assert found["token"]["state"] == "warning"
+    assert daemon.command("serve").returncode == EXIT_CONFIG
+    credentials = daemon.directory / "credentials"
+    credentials.mkdir()
+    shutil.copy(daemon.device.pin_file, credentials / "token-pin")
+    daemon.environment["CREDENTIALS_DIRECTORY"] = str(credentials)
+    daemon.start()
+    assert daemon.status().state == "ready"
+
+
+def test_check_as_root_leaves_the_files_to_the_daemons_user(daemon: Daemon, tmp_path: Path) -> None:
+    """As anybody else than root there is nothing to give up."""
+    daemon.init()
+    uid = 65534 if os.geteuid() == 0 else os.geteuid()
+    for path in (daemon.state_directory, *daemon.state_directory.rglob("*"), *tmp_path.iterdir()):
+        os.chown(path, uid, -1)
+    report = daemon.command("check", "--json")
+    assert report.stdout, report.stderr
+    owners = {path.stat().st_uid for path in daemon.state_directory.rglob("*")}
+    assert owners == {uid}
+
+
+# --- sweep -----------------------------------------------------------------------------------
+
+
+def test_sweep_removes_left_over_nodes_and_only_while_no_daemon_runs(daemon: Daemon) -> None:
+    daemon.init()
+    store_one_vault(daemon)
+    with SqliteNodeStore(daemon.state_directory / "nodes.db") as nodes:
+        orphan = b"left by a crash"
+        nodes.put({hashlib.sha256(orphan).digest(): orphan})
+    swept = daemon.command("sweep")
+    assert swept.returncode == 0, swept.stderr
+    assert "left-over nodes removed" in swept.stdout
+    with SqliteNodeStore(daemon.state_directory / "nodes.db") as nodes:
+        assert nodes.get(hashlib.sha256(orphan).digest()) is None
+    daemon.start()
+    assert daemon.status().state == "ready"
+    refused = daemon.command("sweep")
+    assert refused.returncode == EXIT_TRY_AGAIN

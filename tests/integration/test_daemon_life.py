@@ -19,12 +19,12 @@ import pytest
 
 from hwkm.audit.reader import read
 from hwkm.audit.verify import verify
-from hwkm.errors import RateLimited, Unavailable, VaultLocked, WrongKnowledgeFactor
+from hwkm.errors import RateLimited, TokenError, Unavailable, VaultLocked, WrongKnowledgeFactor
 from hwkm.server.exit_codes import EXIT_CONFIG, EXIT_NO_MATCH, EXIT_TRY_AGAIN
 from tests.core_process import Device, MemoryToken
 from tests.daemon import HWKMD, Daemon, can_connect
 from tests.devices import ALL, make_device
-from tests.hardware import short_directory
+from tests.hardware import Swtpm, short_directory
 from tests.vault_clients import SealedVault, seal
 from tests.vault_http import VaultHttp, handle_of
 
@@ -377,3 +377,31 @@ def test_a_lock_out_outlives_everything(device: Device) -> None:
             vaults.delete(vault)
             with pytest.raises(VaultLocked):
                 vaults.create(vault)
+
+
+@pytest.mark.needs("swtpm")
+def test_a_token_that_goes_away_and_comes_back(tmp_path: Path) -> None:
+    with Swtpm() as tpm, Daemon(tpm) as daemon:
+        with daemon.http() as http:
+            vaults = VaultHttp(http)
+            vault = seal(vaults.cohort())
+            vaults.create(vault)
+            claimed = vaults.claim(vault, vault.kf_hash)
+            tpm.power_off()
+            with pytest.raises((TokenError, Unavailable)):
+                vaults.present(vault, claimed)
+            while (answer := http.get("/healthz")).status_code == 200:
+                time.sleep(0.01)
+            assert answer.json()["detail"]
+            assert daemon.status().state != "ready"
+            tpm.start()
+            daemon.wait_until_ready()
+            assert vaults.guess(vault, vault.kf_hash) == vault.recovery_key
+        daemon.terminate()
+        tpm.power_off()
+        gone = daemon.command("serve")
+        assert gone.returncode == EXIT_TRY_AGAIN, gone.stderr
+        assert len(gone.stderr.splitlines()) == 1
+        tpm.start()
+        daemon.start()
+        assert daemon.status().state == "ready"

@@ -7,7 +7,7 @@ from typing import Final
 
 from hwkm.errors import FormatError
 from hwkm.server.handlers.call import Call, Desk, now_ms, visible_vault
-from hwkm.server.handlers.vault_info import vault_info, wrapped_keys
+from hwkm.server.handlers.vault_info import describe, read_counter, wrapped_keys
 from hwkm.server.handlers.vaults import refuse_locked
 from hwkm.store.vault_record import ApplicationKeyRecord
 from hwkm.wire.api import (
@@ -35,6 +35,8 @@ async def put(desk: Desk, call: Call[PutApplicationKey]) -> VaultInfo:
     snapshot = await visible_vault(desk, call)
     refuse_locked(snapshot)
     handle = snapshot.record.handle
+    # Asked first: when the core cannot answer, nothing was changed.
+    counter = await read_counter(desk.core, snapshot.record)
     key = ApplicationKeyRecord(_alias(call), call.body.wrapped, call.body.metadata or None)
     await desk.records.put_application_key(
         handle,
@@ -43,7 +45,7 @@ async def put(desk: Desk, call: Call[PutApplicationKey]) -> VaultInfo:
         keys_max=APPLICATION_KEYS_MAX,
         now_ms=now_ms(),
     )
-    return await vault_info(desk.core, await desk.records.snapshot(handle))
+    return describe(await desk.records.snapshot(handle), counter)
 
 
 async def delete(desk: Desk, call: Call[Nothing]) -> VaultInfo:
@@ -51,8 +53,9 @@ async def delete(desk: Desk, call: Call[Nothing]) -> VaultInfo:
     snapshot = await visible_vault(desk, call)
     refuse_locked(snapshot)
     handle = snapshot.record.handle
+    counter = await read_counter(desk.core, snapshot.record)
     await desk.records.delete_application_key(handle, _alias(call), now_ms=now_ms())
-    return await vault_info(desk.core, await desk.records.snapshot(handle))
+    return describe(await desk.records.snapshot(handle), counter)
 
 
 def _alias(call: Call[Nothing] | Call[PutApplicationKey]) -> str:

@@ -13,6 +13,7 @@ from hwkm.errors import CohortMismatch, FormatError, ParamsRefused, VaultLocked
 from hwkm.formats.vault_params import VaultParams
 from hwkm.server.handlers.call import Call, Desk, now_ms, parse_handle, visible_vault
 from hwkm.server.handlers.vault_info import (
+    describe,
     key_records,
     knowledge_factor_record,
     listed_vault_info,
@@ -42,7 +43,7 @@ async def create(desk: Desk, call: Call[CreateVault]) -> VaultInfo:
     params = acceptable_params(desk, body.params)
     call.vault = params.handle
     factor = knowledge_factor_record(body.knowledge_factor)
-    await _refuse_dead_counter(desk, body.params)
+    counter = await _living_counter(desk, body.params)
     now = now_ms()
     record = VaultRecord(
         handle=params.handle,
@@ -57,7 +58,7 @@ async def create(desk: Desk, call: Call[CreateVault]) -> VaultInfo:
     )
     keys = key_records(body.application_keys)
     await desk.records.create(record, keys, vaults_max=desk.vaults_per_uid)
-    return await _shown(desk, params.handle)
+    return describe(await desk.records.snapshot(params.handle), counter)
 
 
 async def list_page(desk: Desk, call: Call[Nothing]) -> VaultList:
@@ -88,7 +89,7 @@ async def replace(desk: Desk, call: Call[ReplaceVault]) -> VaultInfo:
         raise FormatError("the params are of another vault: their handle is not the one in the path")
     refuse_locked(snapshot)
     factor = knowledge_factor_record(body.knowledge_factor)
-    await _refuse_dead_counter(desk, body.params)
+    counter = await _living_counter(desk, body.params)
     replacement = Replacement(
         handle=params.handle,
         expected_snapshot_version=body.expected_snapshot_version,
@@ -98,7 +99,7 @@ async def replace(desk: Desk, call: Call[ReplaceVault]) -> VaultInfo:
         keys=key_records(body.application_keys),
     )
     await desk.records.replace(replacement, now_ms=now_ms())
-    return await _shown(desk, params.handle)
+    return describe(await desk.records.snapshot(params.handle), counter)
 
 
 async def delete(desk: Desk, call: Call[Nothing]) -> Nothing:
@@ -144,15 +145,17 @@ def refuse_locked(snapshot: VaultSnapshot) -> None:
         raise VaultLocked("the attempt limit was reached; the recovery key is gone for good")
 
 
-async def _refuse_dead_counter(desk: Desk, params: bytes) -> None:
-    """A vault that could never be opened is not taken: its owner would rely on it."""
+async def _living_counter(desk: Desk, params: bytes) -> CounterRead:
+    """How the counter of these params stands.
+
+    Raises:
+        VaultLocked: it is dead. A vault that could never be opened is not taken: its owner would
+            rely on it.
+    """
     counter = await desk.core.ask(ReadCounter(params=params), CounterRead)
     if counter.attempts_remaining == 0:
         raise VaultLocked("the counter of these params has no attempts left; draw a new counter id")
-
-
-async def _shown(desk: Desk, handle: bytes) -> VaultInfo:
-    return await vault_info(desk.core, await desk.records.snapshot(handle))
+    return counter
 
 
 def _limit(text: str | None) -> int:
