@@ -64,11 +64,11 @@ async def create(desk: Desk, call: Call[CreateVault]) -> VaultInfo:
 async def list_page(desk: Desk, call: Call[Nothing]) -> VaultList:
     """List the vaults that the caller may see, in the order of their handles."""
     limit = _limit(call.query.get("limit"))
+    after = parse_handle(call.query["after"]) if "after" in call.query else None
     if "name" in call.query:
         page = await desk.records.named(call.owner_uid, _name(call.query["name"]), limit)
         full = False
     else:
-        after = parse_handle(call.query["after"]) if "after" in call.query else None
         page = await desk.records.page(call.owner_uid, after, limit)
         full = len(page) == limit
     infos = await asyncio.gather(*(listed_vault_info(desk.core, snapshot) for snapshot in page))
