@@ -1,7 +1,8 @@
 """A scripted history of claims with a snapshot after every commit: what an attacker may have kept.
 
-The core settles only when it is stopped, so each claim that is charged is one commit and the last
-commit is that of the stop. Before the first there is the moment of a token that was never used.
+The core settles only when it is stopped, and no success here clears more than its own charge: so each
+claim is one commit, and the last is that of the stop. Before the first there is the moment of a token
+that was never used.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.harness.snapshot import Files
 from tests.harness.trial import END_DEADLINE_S, LIMIT, end, wrong
 from tests.vault_clients import SealedVault, seal
 
-SCRIPT: Final = (("spent", False), ("other", False), ("other", True), ("spent", False), ("third", False))
+SCRIPT: Final = (("spent", False), ("other", True), ("spent", False), ("third", False), ("other", True))
 """Which vault is claimed, and whether with the right guess."""
 
 
