@@ -84,7 +84,7 @@ class Daemon:
             self._config.audit_directory, section.segment_bytes, self._metrics.audit_synced
         )
         self._stack.push_async_callback(audit.close)
-        self._stack.push_async_callback(self._note_stop)
+        self._stack.push_async_callback(self._note, "daemon.stop")
         return audit
 
     async def _start_core(self) -> CoreSupervisor:
@@ -177,16 +177,16 @@ class Daemon:
             self._log.info("policy reloaded")
 
     async def _note(self, operation: str) -> None:
-        """Put the daemon's own doing into the audit log."""
-        caller = Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
-        await self._audit.append(AuditEntry(caller, operation, "ok"))
+        """Put the daemon's own doing into the audit log.
 
-    async def _note_stop(self) -> None:
-        """The last record of this life. A full disk must not keep the daemon from ending well."""
+        A full disk keeps nobody from starting or stopping the daemon; it keeps every operation
+        from being answered until there is room.
+        """
+        caller = Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
         try:
-            await self._note("daemon.stop")
+            await self._audit.append(AuditEntry(caller, operation, "ok"))
         except HwkmError as exc:
-            self._log.error("audit record not written", operation="daemon.stop", problem=str(exc))
+            self._log.error("audit record not written", operation=operation, problem=str(exc))
 
 
 async def _feed_watchdog() -> None:
