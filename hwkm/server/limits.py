@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Final
 
 from hwkm.errors import RateLimited, Unavailable
@@ -134,7 +135,8 @@ class OpenChallenges:
 
     def _drop_expired(self, mine: dict[bytes, int]) -> None:
         now = self._clock_ms()
-        for challenge in [known for known, expires in mine.items() if expires <= now]:
+        expired = takewhile(lambda issued: issued[1] <= now, mine.items())
+        for challenge, _ in list(expired):
             self.used(challenge)
 
     def _until_first_expires_ms(self, mine: dict[bytes, int]) -> int:
