@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from hwkm.formats.anchor import AnchorState
 from hwkm.thm.ports import Anchor, CohortKey, NodeStore
@@ -33,9 +33,9 @@ class CountedCohortKey:
     def public_key(self) -> bytes:
         return self._key.public_key()
 
-    def agree(self, point: bytes) -> bytes:
-        self.agreements += 1
-        return self._key.agree(point)
+    def agree(self, points: Sequence[bytes]) -> list[bytes]:
+        self.agreements += len(points)
+        return self._key.agree(points)
 
 
 class CountedNodes:

@@ -5,14 +5,13 @@ associated data. Byte-compatible with AOSP ``SecureBox.java``; the bytes are in
 ``docs/spec/securebox.md``. The format does not say which mode it is in: the receiver decides by
 whether it has a private key.
 
-:func:`decrypt` takes the private key as a scalar. :func:`decrypt_agreed` is the same function
-with the ECDH step done elsewhere, for a private key that never leaves its hardware.
+:func:`decrypt` takes the private key as a scalar. For a private key that never leaves its hardware the
+same is done in three steps: :func:`sender_point`, ECDH elsewhere, :func:`decrypt_agreed`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -35,9 +34,6 @@ PUBLIC_OVERHEAD_BYTES: Final = SHARED_OVERHEAD_BYTES + p256.POINT_BYTES
 _SALT: Final = b"SECUREBOX" + VERSION
 _INFO_PUBLIC: Final = b"P256 HKDF-SHA-256 AES-128-GCM"
 _INFO_SHARED: Final = b"SHARED HKDF-SHA-256 AES-128-GCM"
-
-Agree = Callable[[bytes], bytes]
-"""Maps a checked 65-byte point to the 32-byte x coordinate of private key times point."""
 
 
 def encrypt(their_public_key: bytes | None, shared_secret: bytes, header: bytes, payload: bytes) -> bytes:
@@ -67,35 +63,39 @@ def decrypt(our_private_key: bytes | None, shared_secret: bytes, header: bytes, 
         DecryptionError: anything at all is wrong with the ciphertext, header or secret.
         InvalidKeyError: the scalar is not a P-256 private key, or neither key nor secret given.
     """
+    _require_key_material(our_private_key, shared_secret)
     if not our_private_key:
-        return decrypt_agreed(None, shared_secret, header, ciphertext)
+        rest = _strip_version(ciphertext, SHARED_OVERHEAD_BYTES)
+        return _open(_derive_key(b"", shared_secret, _INFO_SHARED), header, rest)
     private_key = p256.load_scalar(our_private_key)
-
-    def agree(point: bytes) -> bytes:
-        return private_key.exchange(ec.ECDH(), p256.load_point(point))
-
-    return decrypt_agreed(agree, shared_secret, header, ciphertext)
+    agreed = private_key.exchange(ec.ECDH(), p256.load_point(sender_point(ciphertext)))
+    return decrypt_agreed(agreed, shared_secret, header, ciphertext)
 
 
-def decrypt_agreed(agree: Agree | None, shared_secret: bytes, header: bytes, ciphertext: bytes) -> bytes:
-    """Open a box, calling ``agree`` once with the sender's point after checking it.
+def sender_point(ciphertext: bytes) -> bytes:
+    """Return the sender's point (65 bytes) of a box to a public key.
+
+    It is on the curve: any other would leak the private key (invalid-curve attack).
 
     Raises:
-        DecryptionError: as :func:`decrypt`. Errors of ``agree`` itself pass through.
-        InvalidKeyError: there is neither ``agree`` nor a secret.
+        DecryptionError: as :func:`decrypt`.
     """
-    _require_key_material(agree, shared_secret)
-    if agree is None:
-        rest = _strip_version(ciphertext, SHARED_OVERHEAD_BYTES)
-        key = _derive_key(b"", shared_secret, _INFO_SHARED)
-    else:
-        rest = _strip_version(ciphertext, PUBLIC_OVERHEAD_BYTES)
-        sender, rest = rest[: p256.POINT_BYTES], rest[p256.POINT_BYTES :]
-        key = _derive_key(agree(_checked_sender(sender)), shared_secret, _INFO_PUBLIC)
+    point = _strip_version(ciphertext, PUBLIC_OVERHEAD_BYTES)[: p256.POINT_BYTES]
     try:
-        return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header)
-    except InvalidTag:
+        p256.load_point(point)
+    except InvalidKeyError:
         raise DecryptionError("the box does not open") from None
+    return point
+
+
+def decrypt_agreed(agreed: bytes, shared_secret: bytes, header: bytes, ciphertext: bytes) -> bytes:
+    """Open a box to a public key; ``agreed`` is the x coordinate of private key times sender's point.
+
+    Raises:
+        DecryptionError: as :func:`decrypt`.
+    """
+    rest = _strip_version(ciphertext, PUBLIC_OVERHEAD_BYTES)[p256.POINT_BYTES :]
+    return _open(_derive_key(agreed, shared_secret, _INFO_PUBLIC), header, rest)
 
 
 def _require_key_material(key: object, shared_secret: bytes) -> None:
@@ -109,13 +109,11 @@ def _strip_version(ciphertext: bytes, overhead: int) -> bytes:
     return ciphertext[len(VERSION) :]
 
 
-def _checked_sender(point: bytes) -> bytes:
-    """A point off the curve would leak the private key (invalid-curve attack)."""
+def _open(key: bytes, header: bytes, rest: bytes) -> bytes:
     try:
-        p256.load_point(point)
-    except InvalidKeyError:
+        return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header)
+    except InvalidTag:
         raise DecryptionError("the box does not open") from None
-    return point
 
 
 def _derive_key(agreed: bytes, shared_secret: bytes, info: bytes) -> bytes:

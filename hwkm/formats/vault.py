@@ -3,7 +3,8 @@
 Byte-compatible with AOSP ``KeySyncUtils.java``; steps, lengths and vectors are in
 ``docs/spec/vault.md``. Functions named ``seal_…`` and ``open_…`` do the cryptography of the
 *client*; the trusted core's half (:func:`open_claim`, :func:`open_vault`, :func:`seal_response`)
-takes the ECDH step as a function, because the cohort's private key stays in the hardware.
+takes what the hardware agreed on, because the cohort's private key stays there: the x coordinate (32
+bytes) of the cohort's private key times the box's ``sender_point``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hwkm.crypto import labels, securebox
-from hwkm.crypto.securebox import PUBLIC_OVERHEAD_BYTES, SHARED_OVERHEAD_BYTES, Agree
+from hwkm.crypto.securebox import PUBLIC_OVERHEAD_BYTES, SHARED_OVERHEAD_BYTES
 from hwkm.errors import FormatError
 
 RECOVERY_KEY_BYTES: Final = 32
@@ -107,25 +108,25 @@ def unwrap_application_key(recovery_key: bytes, wrapped: bytes, metadata: bytes 
 # --- the trusted core's half -----------------------------------------------------------------
 
 
-def open_claim(agree: Agree, params: bytes, challenge: bytes, claim: bytes) -> OpenedClaim:
+def open_claim(agreed: bytes, params: bytes, challenge: bytes, claim: bytes) -> OpenedClaim:
     """Open a claim with the cohort's private key.
 
     Raises:
         DecryptionError: not sealed to this cohort, these params and this challenge.
         FormatError: it opened, but does not hold 48 bytes.
     """
-    payload = securebox.decrypt_agreed(agree, b"", labels.CLAIM + params + challenge, claim)
+    payload = securebox.decrypt_agreed(agreed, b"", labels.CLAIM + params + challenge, claim)
     check_length("claim payload", payload, THM_KF_HASH_BYTES + CLAIMANT_KEY_BYTES)
     return OpenedClaim(payload[:THM_KF_HASH_BYTES], payload[THM_KF_HASH_BYTES:])
 
 
-def open_vault(agree: Agree, thm_kf_hash: bytes, params: bytes, vault: bytes) -> bytes:
+def open_vault(agreed: bytes, thm_kf_hash: bytes, params: bytes, vault: bytes) -> bytes:
     """Return the inner box. This is the evaluation of a guess: charge before calling it.
 
     Raises:
         DecryptionError: the guess is wrong (or the vault is damaged: the same thing).
     """
-    return securebox.decrypt_agreed(agree, thm_kf_hash, labels.THM_RECOVERY_KEY + params, vault)
+    return securebox.decrypt_agreed(agreed, thm_kf_hash, labels.THM_RECOVERY_KEY + params, vault)
 
 
 def seal_response(claimant_key: bytes, params: bytes, inner: bytes) -> bytes:

@@ -15,9 +15,11 @@ Before step 2 has returned, a right and a wrong guess are treated the same, byte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
+from hwkm.crypto import securebox
 from hwkm.errors import (
     ChallengeRefused,
     ClaimRefused,
@@ -55,6 +57,9 @@ UNRESOLVED_CHARGES_MAX: Final = 3
 """Charges in a row without a verdict after which a vault is no longer charged (rule 8)."""
 
 
+_NOT_APPLIED: Final = (TokenBusy, TokenFull, StorageUnavailable)
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRules:
     """What the deployment allows.
@@ -88,15 +93,28 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Admitted:
-    """A claim that passed every check. ``counter`` already includes its charge."""
+    """A claim that passed every check but opening it. ``counter`` already includes its charge."""
 
     request: ClaimRequest
     max_attempts: int
-    proof: boxes.OpenedClaim
     key: bytes
     counter: Counter
     entry: ClaimEntry
     is_new: bool
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Claims being decided, by their position: admitted so far, or with their outcome."""
+
+    admitted: dict[int, _Admitted] = field(default_factory=dict)
+    proofs: dict[int, boxes.OpenedClaim] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+    def decide(self, position: int, outcome: Outcome) -> None:
+        """Give a claim its outcome."""
+        self.outcomes[position] = outcome
+        self.admitted.pop(position, None)
 
 
 class VaultOpening:
@@ -159,96 +177,113 @@ class VaultOpening:
             TokenError: the anchor's state is unknown; no verdict leaves; the process must end and
                 start again from the anchor.
         """
-        outcomes: dict[int, Outcome] = {}
-        clears: dict[bytes, Counter] = {}
-        admitted: dict[int, _Admitted] = {}
+        batch = _Batch()
+        self._admit(batch, requests, now)
+        self._open_claims(batch)
+        self._charge(batch)
+        self._evaluate(batch, now)
+        return [batch.outcomes[position] for position in range(len(requests))]
+
+    def _admit(self, batch: _Batch, requests: Sequence[ClaimRequest], now: Instant) -> None:
+        """Step 1, without the hardware. Nothing here depends on the knowledge factor."""
         busy: set[bytes] = set()
         for position, request in enumerate(requests):
-            verdict = self._admit(request, now, busy)
+            try:
+                verdict = self._admit_one(request, now, busy)
+            except StorageMismatch:
+                raise
+            except HwkmError as exc:
+                verdict = Refused(exc.code, str(exc))
             if isinstance(verdict, _Admitted):
-                admitted[position] = verdict
                 busy.add(verdict.key)
+                batch.admitted[position] = verdict
             else:
-                outcomes[position] = verdict
-        refusal = self._charge(list(admitted.values()))
-        for position, claim in admitted.items():
-            refused = refusal is not None and claim.is_new
-            outcomes[position] = refusal if refusal and refused else self._evaluate(claim, now, clears)
-        refusal = self._clear_first(clears)
-        if refusal is not None:
-            outcomes |= {position: refusal for position, claim in admitted.items() if claim.key in clears}
-        return [outcomes[position] for position in range(len(requests))]
+                batch.decide(position, verdict)
 
-    def _admit(self, request: ClaimRequest, now: Instant, busy: set[bytes]) -> _Admitted | Outcome:
-        """Step 1. Nothing here depends on the knowledge factor."""
-        try:
-            params = self._checked_params(request.params)
-            _check_lengths(request)
-            key = counter_key(params)
-            if key in busy:
-                return Deferred()
-            return self._admit_to_counter(request, params, key, now)
-        except StorageMismatch:
-            raise
-        except HwkmError as exc:
-            return Refused(exc.code, str(exc))
-
-    def _admit_to_counter(
-        self, request: ClaimRequest, params: VaultParams, key: bytes, now: Instant
-    ) -> _Admitted | Outcome:
+    def _admit_one(self, request: ClaimRequest, now: Instant, busy: set[bytes]) -> _Admitted | Outcome:
+        params = self._checked_params(request.params)
+        _check_lengths(request)
+        key = counter_key(params)
+        if key in busy:
+            return Deferred()
         vault_digest = boxes.vault_digest(request.params, request.vault)
         digest = boxes.claim_digest(vault_digest, request.challenge, request.claim)
         counter = (self._ledger.counter(key) or Counter(vault_digest)).bound_to(vault_digest)
         paid = _paid_entry(counter, digest, now)
         if paid is not None:
-            return self._admitted(request, params, key, counter, paid, is_new=False)
+            return _Admitted(request, params.max_attempts, key, counter, paid, is_new=False)
         expires = self._challenges.check(vault_digest, request.challenge, now)
         obstacle = self._obstacle(counter, params, now)
         if obstacle is not None:
             return obstacle
         entry = ClaimEntry(digest, expires)
-        return self._admitted(request, params, key, counter.charged(entry, now), entry, is_new=True)
+        return _Admitted(request, params.max_attempts, key, counter.charged(entry, now), entry, is_new=True)
 
-    def _admitted(
-        self,
-        request: ClaimRequest,
-        params: VaultParams,
-        key: bytes,
-        counter: Counter,
-        entry: ClaimEntry,
-        *,
-        is_new: bool,
-    ) -> _Admitted:
+    def _open_claims(self, batch: _Batch) -> None:
+        """Step 1, with the hardware: a claim that does not open tests no knowledge factor (rule 3)."""
         try:
-            proof = boxes.open_claim(self._cohort_key.agree, request.params, request.challenge, request.claim)
-        except (DecryptionError, FormatError):
-            raise ClaimRefused("the claim does not open under this cohort, vault and challenge") from None
-        return _Admitted(request, params.max_attempts, proof, key, counter, entry, is_new)
-
-    def _charge(self, claims: Sequence[_Admitted]) -> Refused | None:
-        """Step 2. When this returns None, every new claim is paid for, durably."""
-        new = [claim for claim in claims if claim.is_new]
-        if not new:
-            return None
-        try:
-            self._ledger.commit({claim.key: claim.counter for claim in new})
-        except (TokenBusy, TokenFull, StorageUnavailable) as exc:
-            return Refused(exc.code, str(exc))
-        for claim in new:
-            self._challenges.use(claim.request.challenge)
-        return None
-
-    def _evaluate(self, claim: _Admitted, now: Instant, clears: dict[bytes, Counter]) -> Outcome:
-        """Steps 3 and 4. The claim is paid for. What must be durable first goes into ``clears``."""
-        try:
-            inner = boxes.open_vault(
-                self._cohort_key.agree, claim.proof.thm_kf_hash, claim.request.params, claim.request.vault
+            agreed = self._agree(
+                {position: claim.request.claim for position, claim in batch.admitted.items()}
             )
-        except DecryptionError:
-            return self._settle_wrong(claim, now)
+        except TokenError as exc:
+            for position in list(batch.admitted):
+                batch.decide(position, Refused(exc.code, str(exc)))
+            return
+        for position, claim in list(batch.admitted.items()):
+            proof = _opened_claim(agreed.get(position), claim.request)
+            if proof is None:
+                message = "the claim does not open under this cohort, vault and challenge"
+                batch.decide(position, Refused(ClaimRefused.code, message))
+            else:
+                batch.proofs[position] = proof
+
+    def _charge(self, batch: _Batch) -> None:
+        """Step 2. Every new claim that is still admitted after this is paid for, durably."""
+        new = {position: claim for position, claim in batch.admitted.items() if claim.is_new}
+        if not new:
+            return
+        try:
+            self._ledger.commit({claim.key: claim.counter for claim in new.values()})
+        except _NOT_APPLIED as exc:
+            for position in new:
+                batch.decide(position, Refused(exc.code, str(exc)))
+            return
+        for claim in new.values():
+            self._challenges.use(claim.request.challenge)
+
+    def _evaluate(self, batch: _Batch, now: Instant) -> None:
+        """Steps 3 and 4. Every claim that is still admitted is paid for."""
+        try:
+            agreed = self._agree(
+                {position: claim.request.vault for position, claim in batch.admitted.items()}
+            )
         except TokenError:
-            return Faulted(_remaining(claim, claim.counter))
-        return self._settle_right(claim, inner, clears)
+            for position, claim in list(batch.admitted.items()):
+                batch.decide(position, Faulted(_remaining(claim, claim.counter)))
+            return
+        clears: dict[int, tuple[bytes, Counter]] = {}
+        for position, claim in list(batch.admitted.items()):
+            proof = batch.proofs[position]
+            inner = _opened_vault(agreed.get(position), proof.thm_kf_hash, claim.request)
+            if inner is None:
+                batch.decide(position, self._settle_wrong(claim, now))
+                continue
+            counter = self._settle_right(claim)
+            if counter != claim.counter and not _may_wait(claim, counter):
+                clears[position] = claim.key, counter
+            response = boxes.seal_response(proof.claimant_key, claim.request.params, inner)
+            batch.decide(position, Opened(response, _remaining(claim, counter)))
+        self._clear_first(batch, clears)
+
+    def _agree(self, sealed: Mapping[int, bytes]) -> dict[int, bytes]:
+        """Agree on the keys of boxes, all at once; a box without a proper point has none."""
+        points = {}
+        for position, box in sealed.items():
+            with suppress(DecryptionError):
+                points[position] = securebox.sender_point(box)
+        if not points:
+            return {}
+        return dict(zip(points, self._cohort_key.agree(list(points.values())), strict=True))
 
     def _settle_wrong(self, claim: _Admitted, now: Instant) -> Wrong:
         counter = claim.counter
@@ -258,38 +293,24 @@ class VaultOpening:
             self._ledger.defer(claim.key, counter)
         return Wrong(_remaining(claim, counter), self._retry_after_ms(counter, now))
 
-    def _settle_right(self, claim: _Admitted, inner: bytes, clears: dict[bytes, Counter]) -> Opened:
-        counter = claim.counter
-        if claim.entry in counter.charges:
-            # Only the first proof clears; a claim that opened the vault before clears nothing.
-            counter = counter.succeeded(claim.entry)
-            if self._may_wait(claim, counter):
-                self._ledger.defer(claim.key, counter)
-            else:
-                clears[claim.key] = counter
-        response = boxes.seal_response(claim.proof.claimant_key, claim.request.params, inner)
-        return Opened(response, _remaining(claim, counter))
+    def _settle_right(self, claim: _Admitted) -> Counter:
+        """Only the first proof clears; a claim that opened the vault before clears nothing."""
+        if claim.entry not in claim.counter.charges:
+            return claim.counter
+        counter = claim.counter.succeeded(claim.entry)
+        if _may_wait(claim, counter):
+            self._ledger.defer(claim.key, counter)
+        return counter
 
-    @staticmethod
-    def _may_wait(claim: _Admitted, cleared: Counter) -> bool:
-        """Whether losing this clear in a crash costs no more than the claim's own charge.
-
-        If earlier charges came back with it, claims among them that had no verdict yet could be
-        evaluated after this success and then be cleared by its replay (``docs/model``).
-        """
-        attempts = claim.counter.attempts
-        only_its_own = claim.is_new and attempts - cleared.attempts == 1
-        return only_its_own and attempts < claim.max_attempts
-
-    def _clear_first(self, clears: Mapping[bytes, Counter]) -> Refused | None:
-        """When this returns None, the clears are durable; otherwise their claims stay charged."""
+    def _clear_first(self, batch: _Batch, clears: Mapping[int, tuple[bytes, Counter]]) -> None:
+        """Make clears durable before their answers leave; where that fails the claims stay charged."""
         if not clears:
-            return None
+            return
         try:
-            self._ledger.commit(clears)
-        except (TokenBusy, TokenFull, StorageUnavailable) as exc:
-            return Refused(exc.code, f"{exc}; present the same claim again")
-        return None
+            self._ledger.commit(dict(clears.values()))
+        except _NOT_APPLIED as exc:
+            for position in clears:
+                batch.decide(position, Refused(exc.code, f"{exc}; present the same claim again"))
 
     # --- checks ------------------------------------------------------------------------------
 
@@ -333,6 +354,36 @@ def _paid_entry(counter: Counter, digest: bytes, now: Instant) -> ClaimEntry | N
         if entry.digest == digest and now.is_before(entry.expires):
             return entry
     return None
+
+
+def _opened_claim(agreed: bytes | None, request: ClaimRequest) -> boxes.OpenedClaim | None:
+    if agreed is None:
+        return None
+    try:
+        return boxes.open_claim(agreed, request.params, request.challenge, request.claim)
+    except (DecryptionError, FormatError):
+        return None
+
+
+def _opened_vault(agreed: bytes | None, thm_kf_hash: bytes, request: ClaimRequest) -> bytes | None:
+    """The evaluation of a guess; a vault that is damaged is a wrong guess."""
+    if agreed is None:
+        return None
+    try:
+        return boxes.open_vault(agreed, thm_kf_hash, request.params, request.vault)
+    except DecryptionError:
+        return None
+
+
+def _may_wait(claim: _Admitted, cleared: Counter) -> bool:
+    """Whether losing this clear in a crash costs no more than the claim's own charge.
+
+    If earlier charges came back with it, claims among them that had no verdict yet could be
+    evaluated after this success and then be cleared by its replay (``docs/model``).
+    """
+    attempts = claim.counter.attempts
+    only_its_own = claim.is_new and attempts - cleared.attempts == 1
+    return only_its_own and attempts < claim.max_attempts
 
 
 def _remaining(claim: _Admitted, counter: Counter) -> int:

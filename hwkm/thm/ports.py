@@ -7,7 +7,7 @@ All of these are used by one thread only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from hwkm.formats.anchor import AnchorState
@@ -20,10 +20,11 @@ class CohortKey(Protocol):
         """Return the public point, 65 bytes uncompressed (SEC 1, 2.3.3). Cached, no I/O."""
         ...
 
-    def agree(self, point: bytes) -> bytes:
-        """Return the x coordinate (32 bytes) of private key times ``point`` (65 bytes).
+    def agree(self, points: Sequence[bytes]) -> list[bytes]:
+        """Return the x coordinate (32 bytes) of private key times each point (65 bytes), in order.
 
-        The caller has checked that the point is on the curve (NIST SP 800-56A, 5.7.1.2).
+        The caller has checked that the points are on the curve (NIST SP 800-56A, 5.7.1.2). All of a
+        batch are handed over at once, so that hardware need not wait for us between two.
 
         Raises:
             TokenError: the hardware failed; nothing was changed.

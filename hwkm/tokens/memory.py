@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -56,9 +57,9 @@ class InsecureCohortKey:
     def public_key(self) -> bytes:
         return self._public
 
-    def agree(self, point: bytes) -> bytes:
+    def agree(self, points: Sequence[bytes]) -> list[bytes]:
         try:
-            return self._private.exchange(ec.ECDH(), load_point(point))
+            return [self._private.exchange(ec.ECDH(), load_point(point)) for point in points]
         except InvalidKeyError as exc:
             raise TokenError("the point is not on P-256") from exc
 

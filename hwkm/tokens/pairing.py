@@ -52,7 +52,8 @@ def verify_key_pairs(cohort_key: CohortKey, audit_key: AuditKey) -> None:
 def _verify_agreement(key: CohortKey) -> None:
     peer = ec.generate_private_key(ec.SECP256R1())
     expected = peer.exchange(ec.ECDH(), load_point(key.public_key()))
-    if not secrets.compare_digest(expected, key.agree(encode_point(peer.public_key()))):
+    (agreed,) = key.agree([encode_point(peer.public_key())])
+    if not secrets.compare_digest(expected, agreed):
         raise AnchorTampered("the cohort public key in the token is not that of its private key")
 
 

@@ -45,8 +45,9 @@ PARAMS = unhex(VAULT["params"][0], "encoded")
 PUBLIC_KEY = unhex(VAULT["params"][0], "cohort_public_key")
 
 
-def agree(point: bytes) -> bytes:
-    return p256.load_scalar(PRIVATE_KEY).exchange(ec.ECDH(), p256.load_point(point))
+def agreed(sealed: bytes) -> bytes:
+    point = p256.load_point(securebox.sender_point(sealed))
+    return p256.load_scalar(PRIVATE_KEY).exchange(ec.ECDH(), point)
 
 
 def optional(vector: Vector, name: str) -> bytes | None:
@@ -124,10 +125,10 @@ def test_lengths(name: str, length: int) -> None:
 
 
 def test_thm_opens_the_reference_claim_and_vault() -> None:
-    claim = boxes.open_claim(agree, PARAMS, unhex(VAULT, "challenge"), box("claim"))
+    claim = boxes.open_claim(agreed(box("claim")), PARAMS, unhex(VAULT, "challenge"), box("claim"))
     assert claim.thm_kf_hash == unhex(VAULT, "thm_kf_hash")
     assert claim.claimant_key == unhex(VAULT, "claimant_key")
-    assert boxes.open_vault(agree, claim.thm_kf_hash, PARAMS, box("vault")) == box("inner")
+    assert boxes.open_vault(agreed(box("vault")), claim.thm_kf_hash, PARAMS, box("vault")) == box("inner")
 
 
 def test_client_opens_the_reference_response() -> None:

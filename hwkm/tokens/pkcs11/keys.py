@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pkcs11 import KDF, PKCS11Error
@@ -38,7 +39,10 @@ class Pkcs11CohortKey:
     def public_key(self) -> bytes:
         return self._public
 
-    def agree(self, point: bytes) -> bytes:
+    def agree(self, points: Sequence[bytes]) -> list[bytes]:
+        return [self._agree(point) for point in points]
+
+    def _agree(self, point: bytes) -> bytes:
         try:
             secret = self._derive(
                 KeyType.GENERIC_SECRET,

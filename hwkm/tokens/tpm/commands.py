@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Final
 
 from hwkm.errors import TokenUnavailable
-from hwkm.tokens.tpm.hmac_session import AUDIT, DECRYPT, ENCRYPT, Entity, HmacSession, sized, split_sized
+from hwkm.tokens.tpm.errors import CommandRefused
+from hwkm.tokens.tpm.hmac_session import (
+    AUDIT,
+    DECRYPT,
+    ENCRYPT,
+    Entity,
+    HmacSession,
+    Prepared,
+    SplitTransport,
+    sized,
+    split_sized,
+)
 
 _ECDH_ZGEN: Final = 0x154
 _SIGN: Final = 0x15D
@@ -33,9 +46,49 @@ def ecdh_zgen(session: HmacSession, key: Entity, point: bytes) -> bytes:
         CommandRefused: the TPM refused.
         TokenUnavailable: the TPM does not answer as it should.
     """
-    # The point came from outside and is no secret; what comes back is.
-    in_point = sized(point[1:33]) + sized(point[33:])
-    answer = session.execute(_ECDH_ZGEN, (key,), in_point, b"", ENCRYPT)
+    return _x_of(session.execute(_ECDH_ZGEN, (key,), _in_point(point), b"", ENCRYPT))
+
+
+def ecdh_zgen_all(
+    transport: SplitTransport, sessions: tuple[HmacSession, HmacSession], key: Entity, points: Sequence[bytes]
+) -> list[bytes]:
+    """Return the x coordinates for all points; the TPM works on one while we make the next ready.
+
+    The sessions take turns, since the nonces of one are known only with its last answer.
+
+    Raises:
+        As :func:`ecdh_zgen`.
+    """
+    results: list[bytes] = []
+    ahead: tuple[HmacSession, Prepared] | None = None
+    for point, session in zip(points, cycle(sessions), strict=False):
+        prepared = session.prepare(_ECDH_ZGEN, (key,), _in_point(point), b"", ENCRYPT)
+        answer = transport.receive() if ahead else b""
+        transport.send(prepared.command)
+        if ahead:
+            results.append(_finished(transport, *ahead, answer))
+        ahead = session, prepared
+    if ahead:
+        session, prepared = ahead
+        results.append(_x_of(session.finish(prepared, transport.receive())))
+    return results
+
+
+def _finished(transport: SplitTransport, session: HmacSession, prepared: Prepared, answer: bytes) -> bytes:
+    """Finish a command while the next one is under way; if it was refused, that one is let go."""
+    try:
+        return _x_of(session.finish(prepared, answer))
+    except CommandRefused:
+        transport.receive()
+        raise
+
+
+def _in_point(point: bytes) -> bytes:
+    """A TPMS_ECC_POINT. It came from outside and is no secret; what comes back is."""
+    return sized(point[1:33]) + sized(point[33:])
+
+
+def _x_of(answer: bytes) -> bytes:
     out_point, _ = split_sized(answer)
     x, _ = split_sized(out_point)
     return _padded(x)

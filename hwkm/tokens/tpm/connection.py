@@ -86,12 +86,31 @@ class Connection:
             TokenUnavailable: nothing is known of what the TPM did; this connection is of no use
                 any more.
         """
+        self.send(command)
+        return self.receive()
+
+    def send(self, command: bytes) -> None:
+        """Send a marshalled command; its answer must be received before the next one is sent.
+
+        Raises:
+            TokenUnavailable: as :meth:`transact`.
+        """
         if self._out_of_step:
             raise TokenUnavailable("the connection to the TPM broke in the middle of a command")
         # Stays set if anything interrupts us: the next answer would be that of another command.
         self._out_of_step = True
         try:
             self._tcti.transmit(command)
+        except TSS2_Exception as exc:
+            raise TokenUnavailable(f"the TPM does not answer: {exc}") from exc
+
+    def receive(self) -> bytes:
+        """Return the answer to the command sent last.
+
+        Raises:
+            TokenUnavailable: as :meth:`transact`.
+        """
+        try:
             answer: bytes = self._tcti.receive()
         except TSS2_Exception as exc:
             raise TokenUnavailable(f"the TPM does not answer: {exc}") from exc

@@ -66,6 +66,18 @@ class Transport(Protocol):
         ...
 
 
+class SplitTransport(Transport, Protocol):
+    """The same in two halves, so that there is something to do while the TPM works."""
+
+    def send(self, command: bytes) -> None:
+        """Send a command; its answer must be received before the next. Raises as ``transact``."""
+        ...
+
+    def receive(self) -> bytes:
+        """Return the answer to the command sent last. Raises as ``transact``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Entity:
     """A TPM object or NV index that a command uses: handle, Name, and authorisation value."""
@@ -73,6 +85,16 @@ class Entity:
     handle: int
     name: bytes
     authorisation: SecretBytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A command that is ready to be sent, and what its answer is checked with."""
+
+    command: bytes
+    code: int
+    nonce_caller: bytes
+    key: SecretBytes
 
 
 class HmacSession:
@@ -117,17 +139,33 @@ class HmacSession:
             CommandRefused: the TPM refused; the session goes on.
             TokenUnavailable: the TPM does not answer, or the answer is not authentic.
         """
+        prepared = self.prepare(code, handles, first, rest, flags)
+        return self._verified(prepared, self._send(prepared.command))
+
+    def prepare(
+        self, code: int, handles: tuple[Entity, ...], first: bytes | None, rest: bytes, flags: int
+    ) -> Prepared:
+        """Make a command ready, as for :meth:`execute`; the session can prepare no other before its answer."""
         authorisation = handles[0].authorisation.expose() if handles else b""
-        with SecretBytes(self._session_key.expose() + authorisation) as key:
-            value = key.expose()
-            nonce_caller = os.urandom(_NONCE_BYTES)
-            if first is not None:
-                if flags & DECRYPT:
-                    first = _cfb(value, nonce_caller + self._nonce_tpm).encryptor().update(first)
-                rest = sized(first) + rest
-            command = self._authorised(code, handles, rest, nonce_caller, flags, value)
-            answer = self._send(command)
-            return self._verified(code, answer, nonce_caller, value)
+        key = SecretBytes(self._session_key.expose() + authorisation)
+        nonce_caller = os.urandom(_NONCE_BYTES)
+        if first is not None:
+            if flags & DECRYPT:
+                first = _cfb(key.expose(), nonce_caller + self._nonce_tpm).encryptor().update(first)
+            rest = sized(first) + rest
+        command = self._authorised(code, handles, rest, nonce_caller, flags, key.expose())
+        return Prepared(command, code, nonce_caller, key)
+
+    def finish(self, prepared: Prepared, answer: bytes) -> bytes:
+        """Return the parameters of the answer to a prepared command.
+
+        Raises:
+            CommandRefused, TokenUnavailable: as :meth:`execute`; nothing is tried again.
+        """
+        code = answered_code(answer)
+        if code:
+            raise CommandRefused(code)
+        return self._verified(prepared, answer)
 
     @property
     def handle(self) -> int:
@@ -160,13 +198,18 @@ class HmacSession:
         body += len(area).to_bytes(4, "big") + area + parameters
         return _command(_SESSIONS, code, body)
 
-    def _verified(self, code: int, answer: bytes, nonce_caller: bytes, key: bytes) -> bytes:
+    def _verified(self, prepared: Prepared, answer: bytes) -> bytes:
         """Check the answer's HMAC, then decrypt its first parameter if the TPM encrypted it."""
+        with prepared.key as secret:
+            return self._decrypted(prepared, answer, secret.expose())
+
+    def _decrypted(self, prepared: Prepared, answer: bytes, key: bytes) -> bytes:
+        nonce_caller = prepared.nonce_caller
         size = int.from_bytes(answer[10:14], "big")
         parameters, area = answer[14 : 14 + size], answer[14 + size :]
         nonce_tpm, area = split_sized(area)
         attributes, (mac, trailing) = area[:1], split_sized(area[1:])
-        rp_hash = hashlib.sha256(bytes(4) + code.to_bytes(4, "big") + parameters).digest()
+        rp_hash = hashlib.sha256(bytes(4) + prepared.code.to_bytes(4, "big") + parameters).digest()
         expected = hmac.digest(key, rp_hash + nonce_tpm + nonce_caller + attributes, "sha256")
         if trailing or not hmac.compare_digest(mac, expected):
             raise TokenUnavailable("an answer of the TPM is not authentic: something between alters it")
@@ -179,15 +222,27 @@ class HmacSession:
     def _send(self, command: bytes) -> bytes:
         for pause_s in (*_PAUSES_S, None):
             answer = self._transport.transact(command)
-            if len(answer) < _HEADER.size:
-                raise TokenUnavailable("the TPM's answer is cut short")
-            _, size, code = _HEADER.unpack_from(answer)
-            if code == 0 and size == len(answer):
+            code = answered_code(answer)
+            if code == 0:
                 return answer
             if code not in TRY_AGAIN or pause_s is None:
                 raise CommandRefused(code)
             time.sleep(pause_s)
         raise AssertionError("unreachable")
+
+
+def answered_code(answer: bytes) -> int:
+    """Return an answer's response code.
+
+    Raises:
+        TokenUnavailable: the answer is not whole.
+    """
+    if len(answer) < _HEADER.size:
+        raise TokenUnavailable("the TPM's answer is cut short")
+    _, size, code = _HEADER.unpack_from(answer)
+    if code == 0 and size != len(answer):
+        raise TokenUnavailable("the TPM's answer is cut short")
+    return int(code)
 
 
 def sized(data: bytes) -> bytes:

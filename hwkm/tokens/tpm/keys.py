@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from hwkm.tokens.tpm.commands import ecdh_zgen, sign_sha256
-from hwkm.tokens.tpm.errors import CommandRefused, translate
-from hwkm.tokens.tpm.hmac_session import Entity, HmacSession
+from collections.abc import Sequence
+
+from hwkm.tokens.tpm.commands import ecdh_zgen, ecdh_zgen_all, sign_sha256
+from hwkm.tokens.tpm.errors import TRY_AGAIN, CommandRefused, translate
+from hwkm.tokens.tpm.hmac_session import Entity, HmacSession, SplitTransport
 
 
 class TpmCohortKey:
     """ECDH inside the TPM."""
 
-    def __init__(self, session: HmacSession, key: Entity, public_key: bytes) -> None:
-        self._session = session
+    def __init__(
+        self,
+        transport: SplitTransport,
+        sessions: tuple[HmacSession, HmacSession],
+        key: Entity,
+        public_key: bytes,
+    ) -> None:
+        self._transport = transport
+        self._sessions = sessions
         self._key = key
         self._public = public_key
 
     def public_key(self) -> bytes:
         return self._public
 
-    def agree(self, point: bytes) -> bytes:
+    def agree(self, points: Sequence[bytes]) -> list[bytes]:
         try:
-            return ecdh_zgen(self._session, self._key, point)
+            return self._agree_at_once(points)
         except CommandRefused as exc:
             raise translate(exc.code, "agreeing with the cohort key") from exc
+
+    def _agree_at_once(self, points: Sequence[bytes]) -> list[bytes]:
+        try:
+            return ecdh_zgen_all(self._transport, self._sessions, self._key, points)
+        except CommandRefused as exc:
+            if exc.code not in TRY_AGAIN:
+                raise
+        # The TPM wants to be asked again: one by one, with pauses.
+        return [ecdh_zgen(self._sessions[0], self._key, point) for point in points]
 
 
 class TpmAuditKey:

@@ -76,6 +76,7 @@ class TpmToken:
 
     def close(self) -> None:
         self._session.close()
+        self._second_session.close()
         self._connection.close()
 
     def _load(self, connection: Connection, handles: Handles, pin: Pin) -> None:
@@ -90,11 +91,14 @@ class TpmToken:
             "cohort key": (cohort_public, COHORT_ATTRIBUTES),
             "audit key": (audit_public, AUDIT_ATTRIBUTES),
         }
-        self._session = HmacSession(connection, handles.storage, public_point(storage_public))
+        storage_point = public_point(storage_public)
+        self._session = HmacSession(connection, handles.storage, storage_point)
+        self._second_session = HmacSession(connection, handles.storage, storage_point)
+        sessions = (self._session, self._second_session)
         cohort = Entity(handles.cohort, cohort_name, authorisation_value(pin, COHORT))
         self._audit = Entity(handles.audit, audit_name, authorisation_value(pin, AUDIT))
         self._anchor = Entity(handles.anchor, anchor_name, authorisation_value(pin, ANCHOR))
-        self.cohort_key = TpmCohortKey(self._session, cohort, public_point(cohort_public))
+        self.cohort_key = TpmCohortKey(connection, sessions, cohort, public_point(cohort_public))
         self.audit_key = TpmAuditKey(self._session, self._audit, public_point(audit_public))
         self.anchor = TpmAnchor(self._session, self._anchor)
 
@@ -114,7 +118,7 @@ class TpmToken:
         with closing(HmacSession(self._connection, storage, point, bind=self._anchor)) as session:
             alive = vouched_handles(session, LOADED_SESSION_FIRST)
             alive |= vouched_handles(session, SAVED_SESSION_FIRST)
-            others = alive - {session.handle, self._session.handle}
+            others = alive - {session.handle, self._session.handle, self._second_session.handle}
         if others:
             raise TokenUnavailable(f"{len(others)} sessions are alive in the TPM although they were flushed")
 

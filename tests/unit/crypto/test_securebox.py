@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hwkm.crypto import p256, securebox
-from hwkm.errors import DecryptionError, HardwareFault, InvalidKeyError
+from hwkm.errors import DecryptionError, InvalidKeyError
 from tests.vectors.reference import p256 as curve
 
 SECRET, HEADER, PAYLOAD = b"a shared secret", b"a header", b"a payload"
@@ -92,8 +92,6 @@ def test_neither_key_nor_secret_is_refused(absent: bytes | None) -> None:
         securebox.encrypt(absent, b"", HEADER, PAYLOAD)
     with pytest.raises(InvalidKeyError):
         securebox.decrypt(absent, b"", HEADER, bytes(100))
-    with pytest.raises(InvalidKeyError):
-        securebox.decrypt_agreed(None, b"", HEADER, bytes(100))
 
 
 @bad_points
@@ -199,16 +197,9 @@ def test_bad_sender_point_is_one_more_box_that_does_not_open(point: bytes) -> No
 @bad_points
 def test_bad_sender_point_never_reaches_the_hardware(point: bytes) -> None:
     """An invalid-curve attack reads a private key off the answers to such points."""
-    reached: list[bytes] = []
-
-    def agree(sender: bytes) -> bytes:
-        reached.append(sender)
-        return bytes(32)
-
     box = securebox.encrypt(POINT, SECRET, HEADER, PAYLOAD)
     with pytest.raises(DecryptionError):
-        securebox.decrypt_agreed(agree, SECRET, HEADER, box[:2] + point + box[67:])
-    assert reached == []
+        securebox.sender_point(box[:2] + point + box[67:])
 
 
 def test_every_failure_says_the_same() -> None:
@@ -232,22 +223,18 @@ def test_every_failure_says_the_same() -> None:
 # --- the ECDH step done elsewhere ------------------------------------------------------------
 
 
-def test_agree_is_called_once_with_the_senders_point() -> None:
-    called_with: list[bytes] = []
-
-    def agree(sender: bytes) -> bytes:
-        called_with.append(sender)
-        return p256.load_scalar(SCALAR).exchange(ec.ECDH(), p256.load_point(sender))
-
+def test_three_steps_open_what_one_does() -> None:
     box = securebox.encrypt(POINT, SECRET, HEADER, PAYLOAD)
-    assert securebox.decrypt_agreed(agree, SECRET, HEADER, box) == PAYLOAD
-    assert called_with == [box[2:67]]
+    sender = securebox.sender_point(box)
+    assert sender == box[2:67]
+    agreed = p256.load_scalar(SCALAR).exchange(ec.ECDH(), p256.load_point(sender))
+    assert securebox.decrypt_agreed(agreed, SECRET, HEADER, box) == PAYLOAD
 
 
-def test_an_error_of_the_hardware_is_not_taken_for_a_box_that_does_not_open() -> None:
-    def agree(_sender: bytes) -> bytes:
-        raise HardwareFault("the token is gone")
-
+@pytest.mark.parametrize("length", [0, 1, 66, 94])
+def test_a_box_that_is_cut_short_has_no_sender(length: int) -> None:
     box = securebox.encrypt(POINT, SECRET, HEADER, PAYLOAD)
-    with pytest.raises(HardwareFault):
-        securebox.decrypt_agreed(agree, SECRET, HEADER, box)
+    with pytest.raises(DecryptionError):
+        securebox.sender_point(box[:length])
+    with pytest.raises(DecryptionError):
+        securebox.decrypt_agreed(bytes(32), SECRET, HEADER, box[:length])

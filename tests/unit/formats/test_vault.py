@@ -22,8 +22,9 @@ CLAIMANT_KEY, CHALLENGE = b"\4" * 16, b"\5" * 32
 PROOF = boxes.OpenedClaim(THM_KF_HASH, CLAIMANT_KEY)
 
 
-def agree(point: bytes) -> bytes:
-    return p256.load_scalar(SCALAR).exchange(ec.ECDH(), p256.load_point(point))
+def agreed(box: bytes) -> bytes:
+    point = p256.load_point(securebox.sender_point(box))
+    return p256.load_scalar(SCALAR).exchange(ec.ECDH(), point)
 
 
 # --- lengths ---------------------------------------------------------------------------------
@@ -50,7 +51,7 @@ def test_claim_that_holds_another_number_of_bytes_is_refused(size: int) -> None:
     header = labels.CLAIM + PARAMS + CHALLENGE
     claim = securebox.encrypt(POINT, b"", header, bytes(size))
     with pytest.raises(FormatError):
-        boxes.open_claim(agree, PARAMS, CHALLENGE, claim)
+        boxes.open_claim(agreed(claim), PARAMS, CHALLENGE, claim)
 
 
 def test_message_about_a_length_does_not_show_the_bytes() -> None:
@@ -64,20 +65,20 @@ def test_message_about_a_length_does_not_show_the_bytes() -> None:
 
 def test_claim_is_bound_to_params_and_challenge() -> None:
     claim = boxes.seal_claim(POINT, PARAMS, CHALLENGE, PROOF)
-    assert boxes.open_claim(agree, PARAMS, CHALLENGE, claim) == PROOF
+    assert boxes.open_claim(agreed(claim), PARAMS, CHALLENGE, claim) == PROOF
     for params, challenge in ((OTHER_PARAMS, CHALLENGE), (PARAMS, b"\6" * 32), (PARAMS, b"")):
         with pytest.raises(DecryptionError):
-            boxes.open_claim(agree, params, challenge, claim)
+            boxes.open_claim(agreed(claim), params, challenge, claim)
 
 
 def test_vault_is_bound_to_params_and_guess() -> None:
     inner = boxes.seal_recovery_key(KF_HASH, RECOVERY_KEY)
     vault = boxes.seal_vault(POINT, THM_KF_HASH, PARAMS, inner)
-    assert boxes.open_vault(agree, THM_KF_HASH, PARAMS, vault) == inner
+    assert boxes.open_vault(agreed(vault), THM_KF_HASH, PARAMS, vault) == inner
     with pytest.raises(DecryptionError):
-        boxes.open_vault(agree, THM_KF_HASH, OTHER_PARAMS, vault)
+        boxes.open_vault(agreed(vault), THM_KF_HASH, OTHER_PARAMS, vault)
     with pytest.raises(DecryptionError):
-        boxes.open_vault(agree, KF_HASH, PARAMS, vault)
+        boxes.open_vault(agreed(vault), KF_HASH, PARAMS, vault)
 
 
 def test_response_is_bound_to_params_and_claimant() -> None:
