@@ -408,7 +408,15 @@ def anchor_document() -> Document:
             {"why": "version 0", "encoded": b"\0" + valid[1:]},
             {"why": "version 2", "encoded": b"\2" + valid[1:]},
         ],
+        "tpm_authorisation": [tpm_authorisation(name) for name in ("cohort", "audit", "anchor")],
     }
+
+
+def tpm_authorisation(name: str) -> Document:
+    pin = "0123456789abcdef0123456789abcdef"
+    text = f"hwkm tpm authorisation v1\0{name}\0{pin}"
+    value = hashlib.sha256(text.encode()).digest()[:31] + b"\1"
+    return {"object": name, "pin": pin, "value": value}
 
 
 # --- core channel ----------------------------------------------------------------------------
