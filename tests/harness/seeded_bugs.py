@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from hwkm.formats.counter import ClaimEntry, Counter, Instant
@@ -18,8 +18,8 @@ VARIABLE: Final = "HWKM_INSECURE_SEEDED_BUG"
 def _charge_later() -> None:
     """Answers leave before the charge is durable: it rides along with the next commit."""
 
-    def charge(self: opening.VaultOpening, claims: Iterable[opening._Admitted]) -> None:
-        for claim in claims:
+    def charge(self: opening.VaultOpening, batch: opening._Batch) -> None:
+        for claim in batch.admitted.values():
             if claim.is_new:
                 self._ledger.defer(claim.key, claim.counter)
                 self._challenges.use(claim.request.challenge)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from hwkm.crypto import p256
+from hwkm.crypto import p256, securebox
 from hwkm.formats import vault as boxes
 from hwkm.wire.api import (
     ChallengeIssued,
@@ -29,8 +29,8 @@ class ThmHalf:
             public_key=p256.encode_point(self._private.public_key()), max_attempts_limit=10
         )
 
-    def agree(self, point: bytes) -> bytes:
-        return self._private.exchange(ec.ECDH(), p256.load_point(point))
+    def agreed(self, box: bytes) -> bytes:
+        return self._private.exchange(ec.ECDH(), p256.load_point(securebox.sender_point(box)))
 
     def challenge(self, stored: CreateVault | ReplaceVault, snapshot_version: int = 1) -> ChallengeIssued:
         return ChallengeIssued(
@@ -50,8 +50,8 @@ class ThmHalf:
         application_keys: Iterable[WrappedApplicationKey] | None = None,
     ) -> VaultOpened:
         """Raises DecryptionError for a wrong guess."""
-        proof = boxes.open_claim(self.agree, stored.params, request.challenge, request.claim)
-        inner = boxes.open_vault(self.agree, proof.thm_kf_hash, stored.params, stored.vault)
+        proof = boxes.open_claim(self.agreed(request.claim), stored.params, request.challenge, request.claim)
+        inner = boxes.open_vault(self.agreed(stored.vault), proof.thm_kf_hash, stored.params, stored.vault)
         keys = stored.application_keys if application_keys is None else tuple(application_keys)
         return VaultOpened(
             response=boxes.seal_response(proof.claimant_key, stored.params, inner),
