@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
+from hwkm.wire.core_messages import VaultWrong
 from tests.harness.crashes import Death, crash_everywhere
 from tests.harness.rig import Rig, make_rig
-from tests.harness.trial import Beginning, Guess
+from tests.harness.trial import Beginning, Guess, claim_under
 
 pytestmark = pytest.mark.attack
 
@@ -46,5 +47,7 @@ def test_crashes_catch_a_seeded_bug(bug: str, death: Death) -> None:
     """The enumeration above would mean nothing if it could not fail."""
     with make_rig("softhsm", seeded_bug=bug) as broken:
         beginning = Beginning.make(broken)
+        unhurt = claim_under(beginning, beginning.again(), Guess.WRONG, None)
+        assert isinstance(unhurt.reply, VaultWrong), "the bug shows without a crash"
         with pytest.raises(AssertionError):
             crash_everywhere(beginning, Guess.WRONG, death)

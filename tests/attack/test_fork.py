@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import sqlite3
+import struct
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ from tests.harness.trial import Beginning, Claiming, Guess, claim_under, end, us
 from tests.vault_clients import SealedVault, seal
 
 pytestmark = pytest.mark.attack
+
+CONTEXT_LOAD: Final = 0x161
+CONTEXT_SAVE: Final = 0x162
+FLUSH_CONTEXT: Final = 0x165
+GET_CAPABILITY: Final = 0x17A
 
 COMMIT: Final = {"softhsm": "pkcs11.C_CreateObject", "swtpm": "tpm.NV_Write", "memory": "storage.rename"}
 
@@ -207,13 +213,34 @@ def held_back(rig: Rig, vault: SealedVault, witness: Witness) -> bytes:
     return command
 
 
-def send(rig: Rig, command: bytes) -> int:
-    """Send a command to the TPM past everybody; return the response code."""
+def ask(rig: Rig, command: bytes) -> bytes:
+    """Send a command to the TPM past everybody; return its answer."""
     assert isinstance(rig.device, Swtpm)
     with socket.socket(socket.AF_UNIX) as tpm:
         tpm.connect(str(rig.device.socket_path))
         tpm.sendall(command)
-        return int.from_bytes(tpm.recv(4096)[6:10], "big")
+        return tpm.recv(4096)
+
+
+def send(rig: Rig, command: bytes) -> int:
+    """The same; return the response code."""
+    return int.from_bytes(ask(rig, command)[6:10], "big")
+
+
+def park_session(rig: Rig, command: bytes) -> bytes:
+    """Save the session in which a command was made, flush all others; return the saved context."""
+    session = command[22:26]  # after header (10), two handles (8) and the size of the session area (4)
+    listed = ask(rig, struct.pack(">HIIIII", 0x8001, 22, GET_CAPABILITY, 1, 0x02000000, 254))
+    saved = ask(rig, struct.pack(">HII", 0x8001, 14, CONTEXT_SAVE) + session)
+    for (handle,) in struct.iter_unpack(">4s", listed[19:]):
+        if handle != session:
+            assert send(rig, struct.pack(">HII", 0x8001, 14, FLUSH_CONTEXT) + handle) == 0
+    return saved[10:]
+
+
+def unpark_session(rig: Rig, context: bytes) -> int:
+    """Load a saved session; return the response code."""
+    return send(rig, struct.pack(">HII", 0x8001, 10 + len(context), CONTEXT_LOAD) + context)
 
 
 def anchor_epoch(rig: Rig) -> int:
@@ -256,9 +283,10 @@ def test_a_write_held_back_from_the_tpm_and_sent_before_the_next_start_costs_one
     assert len(witness.evaluated) == 1
 
 
-@pytest.mark.parametrize("hidden", [1, FOR_EVER], ids=["of-the-dead-core", "of-everybody"])
+@pytest.mark.parametrize("parked", [False, True], ids=["loaded", "saved"])
+@pytest.mark.parametrize("hidden", [1, FOR_EVER], ids=["first-flush", "every-flush"])
 def test_a_bus_that_keeps_the_session_of_a_dead_core_alive_cannot_fork_the_anchor(
-    swtpm_rig: Rig, hidden: int
+    swtpm_rig: Rig, hidden: int, parked: bool
 ) -> None:
     """Who answers TPM2_FlushContext himself, for a write held back for a vault of his own, and sends it
     after a guess on the victim's vault was answered, would have that guess forgotten. So a core that
@@ -268,6 +296,7 @@ def test_a_bus_that_keeps_the_session_of_a_dead_core_alive_cannot_fork_the_ancho
     own, victim = seal(rig.cohort_public_key), seal(rig.cohort_public_key, max_attempts=2)
     witness = Witness.of(victim)
     command = held_back(rig, own, Witness.of(own))
+    context = park_session(rig, command) if parked else b""
     rig.board.arm(Plan((Rule(Act.REFUSE, "tpm.FlushContext", last=hidden, code=0),)))
     assert start_refused(rig) in {"token_unavailable", "token_busy"}
     rig.board.arm()
@@ -275,6 +304,7 @@ def test_a_bus_that_keeps_the_session_of_a_dead_core_alive_cannot_fork_the_ancho
         with rig.core() as core:
             witness.guess(core, victim, wrong())
             end(core)
+        assert not parked or unpark_session(rig, context) != 0
         assert send(rig, command) != 0
         assert len(witness.evaluated) == guesses
     with rig.core() as core:
@@ -298,11 +328,13 @@ def guess_and_have_it_forgotten(rig: Rig, victim: SealedVault, witness: Witness)
     own = seal(rig.cohort_public_key)
     before = nodes.take()
     command = held_back(rig, own, Witness.of(own))
+    context = park_session(rig, command)
     forked = nodes.take()
     nodes.restore(before)
     with rig.core() as core:
         witness.guess(core, victim, wrong())
-        core.kill()
+        end(core)
+    assert unpark_session(rig, context) == 0
     assert send(rig, command) == 0
     nodes.restore(forked)
     rig.device.restart()

@@ -28,7 +28,7 @@ from tests.harness.snapshot import DirectoryPart, Files, Machine, device_part
 from tests.harness.tpm_proxy import TpmProxy
 
 NEVER_MS: Final = 3_600_000
-"""A settle delay that no test lives to see: the core settles when it is stopped."""
+"""Longer than any test: the core settles when it is stopped, and no challenge dies of age."""
 
 
 @dataclass
@@ -100,7 +100,9 @@ def make_rig(kind: str, seeded_bug: str | None = None) -> Iterator[Rig]:
         nodes.mkdir(parents=True)
         token.mkdir()
         device = make_device(kind, token, stack)
-        direct = core_settings(device, nodes / "nodes.db", settle_delay_ms=NEVER_MS)
+        direct = core_settings(
+            device, nodes / "nodes.db", settle_delay_ms=NEVER_MS, challenge_lifetime_ms=NEVER_MS
+        )
         made = provision(device, direct)
         assert isinstance(made, Inventory), made
         uri, board, tpm = _instrumented(device, directory, stack)

@@ -134,6 +134,8 @@ def _check_no_second_charge(
 def use_up(core: CoreProcess, vault: SealedVault, witness: Witness) -> None:
     """Guess wrongly until the vault is locked; then it is locked for the owner, too."""
     while core.attempts_remaining(vault):
-        assert isinstance(witness.guess(core, vault, wrong()), wire.VaultWrong)
-    assert isinstance(witness.guess(core, vault, wrong()), wire.VaultIsLocked)
-    assert isinstance(witness.guess(core, vault, vault.kf_hash), wire.VaultIsLocked)
+        reply = witness.guess(core, vault, wrong())
+        assert isinstance(reply, wire.VaultWrong), reply
+    for kf_hash in (wrong(), vault.kf_hash):
+        reply = witness.guess(core, vault, kf_hash)
+        assert isinstance(reply, wire.VaultIsLocked), reply
