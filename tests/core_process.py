@@ -113,6 +113,11 @@ class CoreProcess:
             self._replies[frame.number] = frame.body
         return self._replies.pop(number)
 
+    def next_reply(self) -> tuple[int, wire.CoreReply]:
+        """The reply that arrives next, to whichever request, and that request's number."""
+        frame = _reply.decode(self._next_body())
+        return frame.number, frame.body
+
     def call(self, request: wire.CoreRequest) -> wire.CoreReply:
         return self.reply(self.send(request))
 
