@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
 from hwkm.errors import ConfigError, StorageMismatch, StorageUnavailable
-from hwkm.store.migration import upgrade
+from hwkm.store.migration import NEWEST_REVISION, upgrade
 from hwkm.store.records import Records
 from hwkm.store.tables import metadata
 from tests.unit.store.examples import handle, sqlite_url, vault
@@ -120,3 +123,21 @@ def test_the_password_in_a_url_is_not_shown() -> None:
     with pytest.raises(ConfigError) as caught:
         upgrade("nosuchdatabase://user:hunter2@host/name")
     assert "hunter2" not in str(caught.value)
+
+
+def test_newest_revision_is_that_of_the_last_step() -> None:
+    config = Config()
+    config.set_main_option("script_location", "hwkm.store:migrations")
+    assert ScriptDirectory.from_config(config).get_current_head() == NEWEST_REVISION
+
+
+def test_a_current_database_is_opened_without_loading_alembic(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path)
+    upgrade(url)
+    code = (
+        "import sys\n"
+        "from hwkm.store.migration import upgrade\n"
+        f"upgrade({url!r})\n"
+        "raise SystemExit('alembic' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
