@@ -1,0 +1,50 @@
+"""The short benchmark runs, says what it measured on, and its counts meet their goals.
+
+Rates and times are reported by ``make bench`` and never asserted; counts do not depend on the machine.
+One test, since one run serves all that is asked of it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ON_BOTH_DEVICES = (
+    "core: claims over raw key operations",
+    "latency added by durability",
+    "claims per slow NV write (12 ms), concurrency 64",
+    "service: p50 of a right claim",
+)
+
+
+def run_benchmark(path: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench", "--short", "--json", str(path)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded
+
+
+@pytest.mark.slow
+@pytest.mark.needs("swtpm", "softhsm2-util")
+def test_short_benchmark_counts_meet_their_goals(tmp_path: Path) -> None:
+    report = run_benchmark(tmp_path / "bench.json")
+    assert {"date", "python", "processor", "cpus", "libraries", "packages"} <= report["machine"].keys()
+    rows = report["figures"]
+
+    def values(name: str) -> dict[str, float]:
+        return {row["device"]: row["value"] for row in rows if row["name"] == name}
+
+    for name in ON_BOTH_DEVICES:
+        assert values(name).keys() == {"softhsm", "swtpm"}, name
+    assert values("NV writes on the critical path") == {"softhsm": 1, "swtpm": 1}
+    assert max(values("NV writes per claim, concurrency 1").values()) <= 2
+    counted = [row for row in rows if row["name"].startswith("hashes per claim")]
+    assert len(counted) >= 2
+    assert all(row["met"] for row in counted)
+    assert {row["value"] for row in rows if row["name"].startswith("NV bytes")} == {73}
