@@ -113,7 +113,6 @@ def check_afterwards(beginning: Beginning, witness: Witness, claiming: Claiming)
         _check_no_second_charge(core, beginning, left, again)
         use_up(core, vault, witness)
         assert len(witness.evaluated) == witness.limit, "an attempt was lost although its claim was repeated"
-        end(core)
 
 
 def _check_no_second_charge(
