@@ -44,7 +44,7 @@ class History:
     @classmethod
     def make(cls, rig: Rig) -> Self:
         """Act the script on a rig, wherever that stands, and stop the core."""
-        rig.board.arm()
+        rig.reset()
         vaults = {
             name: seal(rig.cohort_public_key, max_attempts=LIMIT) for name in ("spent", "other", "third")
         }
