@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, Literal
 
+from hwkm.core.environment import FREED_MEMORY_OVERWRITTEN
 from hwkm.errors import (
     HwkmError,
     StorageUnavailable,
@@ -241,6 +242,11 @@ async def _execute(channel: socket.socket) -> asyncio.subprocess.Process:
         str(channel.fileno()),
         pass_fds=(channel.fileno(),),
         stdin=asyncio.subprocess.DEVNULL,
-        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        env={**_passed_on(), **FREED_MEMORY_OVERWRITTEN},
         start_new_session=True,
     )
+
+
+def _passed_on() -> dict[str, str]:
+    """The part of our own environment that the core needs."""
+    return {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}

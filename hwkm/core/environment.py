@@ -1,0 +1,18 @@
+"""The environment that hwkmd starts the core with, so that freed memory keeps nothing.
+
+A guess is in the core's memory for the time of one batch, as Python objects that nobody can wipe.
+With these settings of the allocators whatever is freed is overwritten in that moment: Python
+takes its memory from the C library, and the C library (glibc; others ignore it) fills what is given
+back and keeps no chunk aside for reuse. Measured, a batch costs the same.
+``tests/attack/test_secrets_memory.py`` looks for what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+FREED_MEMORY_OVERWRITTEN: Final[Mapping[str, str]] = {
+    "PYTHONMALLOC": "malloc",
+    "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",
+}
