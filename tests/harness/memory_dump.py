@@ -26,15 +26,16 @@ def readable_by_its_user() -> dict[str, str]:
 
 
 class Hunt:
-    """Secrets by name, to be found whole in any form, or in memory any aligned 8 bytes of them.
+    """Secrets by name, to be found in files whole in any form, and in memory also in part.
 
     Eight bytes of a hash of a PIN are as good as all of it for trying PINs. Whatever a C library or
-    Python puts into memory begins at a multiple of 8, so pieces are looked for there only.
+    Python puts into memory begins at a multiple of 8, so parts are looked for there only.
     """
 
     def __init__(self, secrets: Mapping[str, bytes]) -> None:
+        self._secrets = dict(secrets)
         self._forms = {form: name for name, secret in secrets.items() for form in _forms(secret)}
-        self._words = {word: name for name, secret in secrets.items() for word in _words(secret)}
+        self._words = {word: name for form, name in self._forms.items() for word in _words(form)}
         self._wanted = frozenset(self._words)
 
     def in_bytes(self, data: bytes) -> set[str]:
@@ -46,7 +47,7 @@ class Hunt:
         found: set[str] = set()
         for data in memory_of(pid):
             found |= {self._words[word] for word in self._wanted.intersection(_words(data))}
-            found |= self.in_bytes(data)
+            found |= {name for name, secret in self._secrets.items() if secret in data}
         return found
 
 
