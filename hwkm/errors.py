@@ -127,6 +127,30 @@ class HardwareFault(TokenError):
     code = "hardware_fault"
 
 
+class DomainNotProvisioned(TokenError):
+    """The token holds no domain key, so it keeps no customer master keys."""
+
+    code = "domain_not_provisioned"
+
+
+class GenerationRefused(TokenError):
+    """The domain key of that generation is the newest or is not there. Nothing was changed."""
+
+    code = "generation_refused"
+
+
+class WrappedKeyRefused(TokenError):
+    """A stored key does not load: damaged, swapped with another's, or of another domain key."""
+
+    code = "wrapped_key_refused"
+
+
+class UnsupportedKind(TokenError):
+    """This hardware has no keys of that kind."""
+
+    code = "unsupported_kind"
+
+
 # --- state -----------------------------------------------------------------------------------
 
 
@@ -229,6 +253,15 @@ class SnapshotConflict(HwkmError):
     """The vault was replaced by someone else since it was read; read it again."""
 
     code = "snapshot_conflict"
+
+
+# --- keys ------------------------------------------------------------------------------------
+
+
+class KeyUsageInvalid(HwkmError):
+    """The key is of a kind that is not made for this operation or algorithm."""
+
+    code = "key_usage_invalid"
 
 
 # --- service ---------------------------------------------------------------------------------

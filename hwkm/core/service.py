@@ -11,6 +11,7 @@ from hwkm.core.clock import BootClock
 from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
 from hwkm.errors import (
     CohortMismatch,
+    DomainNotProvisioned,
     FormatError,
     LimitExceeded,
     ParamsRefused,
@@ -25,6 +26,7 @@ from hwkm.thm.challenges import Challenges
 from hwkm.thm.ledger import Ledger
 from hwkm.thm.opening import AttemptRules, ClaimRequest, VaultOpening
 from hwkm.wire import core_messages as wire
+from hwkm.wire.key_messages import KeyRequest
 
 NOT_APPLIED = (TokenBusy, TokenFull, StorageUnavailable)
 """Errors after which the state is as before and the work may be tried again."""
@@ -118,7 +120,8 @@ class Service:
                 return wire.Done()
             case wire.OpenVault():
                 raise AssertionError("claims go through open_vaults")
-        assert_never(request)
+            case _:
+                return _refuse_key_request(request)
 
     def _refuse_after_mismatch(self) -> None:
         """Once storage was found not to match, no later request may find a part that does."""
@@ -164,6 +167,11 @@ class Service:
             batch_sizes=dict(self._batch_sizes),
             halted=self._mismatch is not None,
         )
+
+
+def _refuse_key_request(_request: KeyRequest) -> wire.CoreReply:
+    exc = DomainNotProvisioned("the token holds no domain key")
+    return wire.Failed(code=exc.code, message=str(exc))
 
 
 def _reply_of(result: outcome.Outcome) -> wire.CoreReply | None:

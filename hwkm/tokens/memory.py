@@ -31,6 +31,7 @@ from hwkm.errors import (
 )
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.secret import Pin
+from hwkm.thm.ports import Domain
 from hwkm.tokens.pairing import cohort_digest, verify_cohort, verify_key_pairs
 from hwkm.tokens.token import TokenDescription
 from hwkm.tokens.uri import MemoryUri
@@ -104,6 +105,8 @@ class InsecureAnchor:
 
 class InsecureMemoryToken:
     """An opened ``insecure-memory:`` token."""
+
+    domain: Domain | None = None
 
     def __init__(self, path: Path, contents: InsecureContents) -> None:
         self._path = path

@@ -7,11 +7,11 @@ their library into :mod:`hwkm.errors` at their own edge.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-from hwkm.thm.ports import Anchor, CohortKey
+from hwkm.thm.ports import RANDOM_BYTES_MAX, Anchor, CohortKey, Domain
 
-RANDOM_BYTES_MAX: Final = 1024
+__all__ = ["RANDOM_BYTES_MAX", "AuditKey", "Token", "TokenDescription"]
 
 
 class AuditKey(Protocol):
@@ -64,6 +64,11 @@ class Token(Protocol):
     @property
     def audit_key(self) -> AuditKey:
         """The key pair of the audit log."""
+        ...
+
+    @property
+    def domain(self) -> Domain | None:
+        """The domain keys of the key service; None where the token holds none."""
         ...
 
     def random(self, length: int) -> bytes:

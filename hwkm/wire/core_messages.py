@@ -1,8 +1,9 @@
 """The one typed message set between the daemon (front) and the trusted core.
 
 Sent as msgpack in length-prefixed frames over a private socketpair. Unknown fields and wrong
-types are refused on both sides. No message to the front ever holds a secret: a response is
-sealed to its claimant.
+types are refused on both sides. The messages of the key service are in
+:mod:`hwkm.wire.key_messages`. Of the vault service no message to the front ever holds a secret: a
+response is sealed to its claimant.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from hwkm.wire.key_messages import KeyReply, KeyRequest
+from hwkm.wire.message import Message
+
 Params = Annotated[bytes, Meta(min_length=94, max_length=94)]
 Vault = Annotated[bytes, Meta(min_length=157, max_length=157)]
 Claim = Annotated[bytes, Meta(min_length=143, max_length=143)]
 Challenge = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Point = Annotated[bytes, Meta(min_length=65, max_length=65)]
-
-
-class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):
-    pass
 
 
 # --- start -----------------------------------------------------------------------------------
@@ -40,26 +40,26 @@ class CoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     require_hardening: bool
 
 
-class Serve(_Message, frozen=True, kw_only=True, tag="serve"):
+class Serve(Message, frozen=True, kw_only=True, tag="serve"):
     """First message: take up the token and serve."""
 
     settings: CoreSettings
 
 
-class Provision(_Message, frozen=True, kw_only=True, tag="provision"):
+class Provision(Message, frozen=True, kw_only=True, tag="provision"):
     """First message: make the keys and the anchor, answer, and end."""
 
     settings: CoreSettings
     destroy_existing: bool
 
 
-class Inspect(_Message, frozen=True, kw_only=True, tag="inspect"):
+class Inspect(Message, frozen=True, kw_only=True, tag="inspect"):
     """First message: say what is in the token, change nothing, and end."""
 
     settings: CoreSettings
 
 
-class Sweep(_Message, frozen=True, kw_only=True, tag="sweep"):
+class Sweep(Message, frozen=True, kw_only=True, tag="sweep"):
     """First message: check the whole attempt tree, remove nodes that crashes left, and end."""
 
     settings: CoreSettings
@@ -78,7 +78,7 @@ class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
     persistent_keys_free: int | None = None
 
 
-class Ready(_Message, frozen=True, kw_only=True, tag="ready"):
+class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     """The core holds the token and is open for requests."""
 
     cohort_public_key: Point
@@ -88,14 +88,14 @@ class Ready(_Message, frozen=True, kw_only=True, tag="ready"):
     hardening: tuple[str, ...]
 
 
-class Inventory(_Message, frozen=True, kw_only=True, tag="inventory"):
+class Inventory(Message, frozen=True, kw_only=True, tag="inventory"):
     """What hwkm objects the token holds, one line each, for people."""
 
     objects: tuple[str, ...]
     cohort_public_key: bytes = b""
 
 
-class Swept(_Message, frozen=True, kw_only=True, tag="swept"):
+class Swept(Message, frozen=True, kw_only=True, tag="swept"):
     """The attempt tree is whole; so many nodes are in it, so many others were removed."""
 
     nodes: int
@@ -105,14 +105,14 @@ class Swept(_Message, frozen=True, kw_only=True, tag="swept"):
 # --- requests --------------------------------------------------------------------------------
 
 
-class IssueChallenge(_Message, frozen=True, kw_only=True, tag="issue_challenge"):
+class IssueChallenge(Message, frozen=True, kw_only=True, tag="issue_challenge"):
     """Bind a fresh challenge to a sealed vault."""
 
     params: Params
     vault: Vault
 
 
-class OpenVault(_Message, frozen=True, kw_only=True, tag="open_vault"):
+class OpenVault(Message, frozen=True, kw_only=True, tag="open_vault"):
     """Present a claim."""
 
     params: Params
@@ -121,34 +121,34 @@ class OpenVault(_Message, frozen=True, kw_only=True, tag="open_vault"):
     claim: Claim
 
 
-class ReadCounter(_Message, frozen=True, kw_only=True, tag="read_counter"):
+class ReadCounter(Message, frozen=True, kw_only=True, tag="read_counter"):
     """How the counter named in the params stands."""
 
     params: Params
 
 
-class ResumeVault(_Message, frozen=True, kw_only=True, tag="resume_vault"):
+class ResumeVault(Message, frozen=True, kw_only=True, tag="resume_vault"):
     """Let a suspended counter be charged again."""
 
     params: Params
 
 
-class ReadStatistics(_Message, frozen=True, kw_only=True, tag="read_statistics"):
+class ReadStatistics(Message, frozen=True, kw_only=True, tag="read_statistics"):
     """Counts since the core started."""
 
 
-class Stop(_Message, frozen=True, kw_only=True, tag="stop"):
+class Stop(Message, frozen=True, kw_only=True, tag="stop"):
     """Make deferred changes durable, answer, and end."""
 
 
-CoreRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | Stop
+CoreRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | Stop | KeyRequest
 CoreStart = Serve | Provision | Inspect | Sweep
 
 
 # --- replies ---------------------------------------------------------------------------------
 
 
-class ChallengeIssued(_Message, frozen=True, kw_only=True, tag="challenge_issued"):
+class ChallengeIssued(Message, frozen=True, kw_only=True, tag="challenge_issued"):
     """A challenge and how the counter stands."""
 
     challenge: Challenge
@@ -158,41 +158,41 @@ class ChallengeIssued(_Message, frozen=True, kw_only=True, tag="challenge_issued
     suspended: bool
 
 
-class VaultOpened(_Message, frozen=True, kw_only=True, tag="vault_opened"):
+class VaultOpened(Message, frozen=True, kw_only=True, tag="vault_opened"):
     """Right: the sealed response."""
 
     response: bytes
     attempts_remaining: int
 
 
-class VaultWrong(_Message, frozen=True, kw_only=True, tag="vault_wrong"):
+class VaultWrong(Message, frozen=True, kw_only=True, tag="vault_wrong"):
     """Wrong, and charged."""
 
     attempts_remaining: int
     retry_after_ms: int
 
 
-class VaultIsLocked(_Message, frozen=True, kw_only=True, tag="vault_locked"):
+class VaultIsLocked(Message, frozen=True, kw_only=True, tag="vault_locked"):
     """No attempts remain."""
 
 
-class VaultIsSuspended(_Message, frozen=True, kw_only=True, tag="vault_suspended"):
+class VaultIsSuspended(Message, frozen=True, kw_only=True, tag="vault_suspended"):
     """Charges in a row without a verdict."""
 
 
-class VaultDelayed(_Message, frozen=True, kw_only=True, tag="vault_delayed"):
+class VaultDelayed(Message, frozen=True, kw_only=True, tag="vault_delayed"):
     """Too soon after a charge."""
 
     retry_after_ms: int
 
 
-class VaultFaulted(_Message, frozen=True, kw_only=True, tag="vault_faulted"):
+class VaultFaulted(Message, frozen=True, kw_only=True, tag="vault_faulted"):
     """Charged, but the hardware failed before the verdict."""
 
     attempts_remaining: int
 
 
-class CounterRead(_Message, frozen=True, kw_only=True, tag="counter_read"):
+class CounterRead(Message, frozen=True, kw_only=True, tag="counter_read"):
     """How a counter stands."""
 
     attempts_remaining: int
@@ -200,7 +200,7 @@ class CounterRead(_Message, frozen=True, kw_only=True, tag="counter_read"):
     suspended: bool
 
 
-class Statistics(_Message, frozen=True, kw_only=True, tag="statistics"):
+class Statistics(Message, frozen=True, kw_only=True, tag="statistics"):
     """Counts since the core started; ``batch_sizes`` maps claims decided in a batch to batches."""
 
     epoch: int
@@ -213,11 +213,11 @@ class Statistics(_Message, frozen=True, kw_only=True, tag="statistics"):
     halted: bool
 
 
-class Done(_Message, frozen=True, kw_only=True, tag="done"):
+class Done(Message, frozen=True, kw_only=True, tag="done"):
     """It was done."""
 
 
-class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
+class Failed(Message, frozen=True, kw_only=True, tag="failed"):
     """It was not done; ``code`` is that of an error in :mod:`hwkm.errors`."""
 
     code: str
@@ -236,6 +236,7 @@ CoreReply = (
     | Statistics
     | Done
     | Failed
+    | KeyReply
 )
 CoreStarted = Ready | Inventory | Swept | Failed
 

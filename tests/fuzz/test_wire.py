@@ -43,7 +43,10 @@ def values(described: inspect.Type) -> st.SearchStrategy[Any]:
         case inspect.UnionType():
             return st.one_of([values(member) for member in described.types])
         case inspect.VarTupleType():
-            return st.lists(values(described.item_type), max_size=3).map(tuple)
+            low = described.min_length or 0
+            return st.lists(values(described.item_type), min_size=low, max_size=low + 3).map(tuple)
+        case inspect.FrozenSetType():
+            return st.frozensets(values(described.item_type), max_size=3)
         case inspect.DictType():
             return st.dictionaries(values(described.key_type), values(described.value_type), max_size=3)
         case inspect.LiteralType():
@@ -64,7 +67,8 @@ def scalars(described: inspect.Type) -> st.SearchStrategy[Any]:
             return st.from_regex(described.pattern) if described.pattern else st.text(max_size=20)
         case inspect.IntType():
             low = 0 if described.ge is None else described.ge
-            return st.integers(low, 2**63 - 1 if described.le is None else described.le)
+            high = 2**63 - 1 if described.le is None else described.le
+            return st.integers(low, high if described.lt is None else described.lt - 1)
         case inspect.BoolType():
             return st.booleans()
         case inspect.NoneType():

@@ -11,6 +11,7 @@ from pkcs11.constants import MechanismFlag
 from hwkm.errors import TokenAlreadyProvisioned, TokenNotProvisioned
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.secret import Pin
+from hwkm.thm.ports import Domain
 from hwkm.tokens.pairing import cohort_digest, verify_cohort, verify_key_pairs
 from hwkm.tokens.pkcs11.anchor import Pkcs11Anchor
 from hwkm.tokens.pkcs11.errors import translated
@@ -24,6 +25,8 @@ from hwkm.tokens.uri import Pkcs11Uri
 
 class Pkcs11Token:
     """An opened PKCS#11 token."""
+
+    domain: Domain | None = None
 
     def __init__(self, session: Session, labels: Labels) -> None:
         self._session = session

@@ -11,6 +11,7 @@ from tpm2_pytss.types import TPM2B_PUBLIC
 from hwkm.errors import AnchorTampered, TokenPinIncorrect, TokenUnavailable
 from hwkm.formats.anchor import AnchorState
 from hwkm.secret import Pin
+from hwkm.thm.ports import Domain
 from hwkm.tokens.pairing import verify_cohort, verify_key_pairs
 from hwkm.tokens.token import TokenDescription
 from hwkm.tokens.tpm.anchor import TpmAnchor
@@ -30,6 +31,8 @@ _RANDOM_BYTES_MAX: Final = 32  # what every TPM gives at a time
 
 class TpmToken:
     """An opened TPM."""
+
+    domain: Domain | None = None
 
     def __init__(self, connection: Connection, handles: Handles, pin: Pin) -> None:
         """Find hwkm's objects and check that they belong together.
