@@ -283,3 +283,36 @@ class Unavailable(HwkmError):
     """The daemon or its trusted core is not there or is restarting; try again shortly."""
 
     code = "unavailable"
+
+
+# --- lists of cohort keys --------------------------------------------------------------------
+
+
+class FleetError(HwkmError):
+    """A list of cohort keys is not to be trusted. Nothing was stored, nothing is trusted by it."""
+
+    code = "fleet_error"
+
+
+class CertificateInvalid(FleetError):
+    """A certificate has no valid path to the trusted root, or a key that is not suitable."""
+
+    code = "certificate_invalid"
+
+
+class ListSignatureInvalid(FleetError):
+    """The signature of a list is not over these bytes, or not by who may sign it."""
+
+    code = "list_signature_invalid"
+
+
+class ListDowngrade(FleetError):
+    """The list is older than one that was accepted before."""
+
+    code = "list_downgrade"
+
+
+class ListConflict(FleetError):
+    """Another list of the same version was accepted before: somebody shows different lists."""
+
+    code = "list_conflict"

@@ -28,6 +28,7 @@ class ExitCode(IntEnum):
     COHORT_MISMATCH = 16
     DENIED = 17
     CLAIM_REFUSED = 18
+    NOT_TRUSTED = 19
     UNAVAILABLE = 20
     TOKEN = 21
     STORAGE = 22
@@ -51,6 +52,7 @@ MEANING: Final[dict[ExitCode, str]] = {
     ExitCode.COHORT_MISMATCH: "the cohort key is not the trusted one",
     ExitCode.DENIED: "the policy or the socket's permissions do not allow it",
     ExitCode.CLAIM_REFUSED: "challenge or claim was refused; nothing was charged; try again",
+    ExitCode.NOT_TRUSTED: "a list of cohort keys is not to be trusted: signature, certificate or version",
     ExitCode.UNAVAILABLE: "no daemon, or its trusted core is restarting; `hwkm doctor` says more",
     ExitCode.TOKEN: "the token or TPM failed, is full, busy or not set up",
     ExitCode.STORAGE: "storage failed or is full, or does not match the token's anchor",
@@ -82,6 +84,7 @@ CODE_OF: Final[dict[type[HwkmError], ExitCode]] = {
     errors.AccessDenied: ExitCode.DENIED,
     errors.ChallengeRefused: ExitCode.CLAIM_REFUSED,
     errors.ClaimRefused: ExitCode.CLAIM_REFUSED,
+    errors.FleetError: ExitCode.NOT_TRUSTED,
     errors.Unavailable: ExitCode.UNAVAILABLE,
     errors.TokenError: ExitCode.TOKEN,
     errors.StorageMismatch: ExitCode.STORAGE,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import hwkm
-from hwkm.cli import audit, backup, cohort, vault
+from hwkm.cli import audit, backup, cohort, fleet, vault
 from hwkm.cli.completion import completion
 from hwkm.cli.doctor import doctor
 from hwkm.cli.exits import ExitCode
@@ -30,6 +30,7 @@ app.add_typer(vault.app, name="vault")
 app.add_typer(backup.app, name="backup")
 app.add_typer(cohort.app, name="cohort")
 app.add_typer(audit.app, name="audit")
+app.add_typer(fleet.app, name="fleet")
 app.command()(doctor)
 app.command()(completion)
 
