@@ -264,6 +264,84 @@ class KeyUsageInvalid(HwkmError):
     code = "key_usage_invalid"
 
 
+class KeyNotFound(HwkmError):
+    """No key or alias by this name is there for the caller."""
+
+    code = "key_not_found"
+
+
+class InvalidArn(HwkmError):
+    """An ARN is not one of a key or alias of this daemon."""
+
+    code = "invalid_arn"
+
+
+class KeyDisabled(HwkmError):
+    """The key is disabled."""
+
+    code = "key_disabled"
+
+
+class KeyStateInvalid(HwkmError):
+    """The key is in a state in which this cannot be done: pending deletion, deleted, or not pending."""
+
+    code = "key_state_invalid"
+
+
+class CiphertextInvalid(HwkmError):
+    """A ciphertext does not decrypt: wrong context, wrong key or damage. Nobody is told which."""
+
+    code = "ciphertext_invalid"
+
+
+class IncorrectKey(HwkmError):
+    """The ciphertext is under another key than the request names."""
+
+    code = "incorrect_key"
+
+
+class MacInvalid(HwkmError):
+    """An HMAC is not that of the message under this key."""
+
+    code = "mac_invalid"
+
+
+class SignatureInvalid(HwkmError):
+    """A signature is not that of the message under this key."""
+
+    code = "signature_invalid"
+
+
+class AliasExists(HwkmError):
+    """The account has an alias of this name already."""
+
+    code = "alias_exists"
+
+
+class TagInvalid(HwkmError):
+    """A tag is not acceptable: its name is reserved, or the key has too many."""
+
+    code = "tag_invalid"
+
+
+class MarkerInvalid(HwkmError):
+    """The place to go on listing from is not one that a list has named."""
+
+    code = "marker_invalid"
+
+
+class DryRunSucceeded(HwkmError):
+    """The request would have succeeded; it was a dry run, so nothing was done."""
+
+    code = "dry_run_succeeded"
+
+
+class DomainRotating(HwkmError):
+    """The domain key is being rotated already; ask how far it is."""
+
+    code = "domain_rotating"
+
+
 # --- service ---------------------------------------------------------------------------------
 
 
