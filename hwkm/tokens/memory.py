@@ -32,6 +32,7 @@ from hwkm.errors import (
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
+from hwkm.tokens.memory_domain import InsecureDomain, InsecureDomainKey, new_domain_key
 from hwkm.tokens.pairing import cohort_digest, verify_cohort, verify_key_pairs
 from hwkm.tokens.token import TokenDescription
 from hwkm.tokens.uri import MemoryUri
@@ -46,6 +47,7 @@ class InsecureContents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cohort_scalar: bytes
     audit_scalar: bytes
     anchor: bytes
+    domain_keys: tuple[InsecureDomainKey, ...] = ()
 
 
 class InsecureCohortKey:
@@ -106,13 +108,14 @@ class InsecureAnchor:
 class InsecureMemoryToken:
     """An opened ``insecure-memory:`` token."""
 
-    domain: Domain | None = None
-
     def __init__(self, path: Path, contents: InsecureContents) -> None:
         self._path = path
         self.cohort_key = InsecureCohortKey(contents.cohort_scalar)
         self.audit_key = InsecureAuditKey(contents.audit_scalar)
         self.anchor = InsecureAnchor(path)
+        self.domain: Domain | None = (
+            InsecureDomain(contents.domain_keys, self._save_domain_keys) if contents.domain_keys else None
+        )
 
     def random(self, length: int) -> bytes:
         return os.urandom(length)
@@ -127,6 +130,12 @@ class InsecureMemoryToken:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _save_domain_keys(self, keys: tuple[InsecureDomainKey, ...]) -> None:
+        try:
+            _save(self._path, msgspec.structs.replace(_load(self._path), domain_keys=keys))
+        except OSError as exc:
+            raise TokenUnavailable(f"{self._path} cannot be written: {exc.strerror}") from exc
 
 
 def open_token(uri: MemoryUri, pin: Pin) -> InsecureMemoryToken:
@@ -147,7 +156,7 @@ def provision(uri: MemoryUri, pin: Pin) -> None:
     digest = cohort_digest(InsecureCohortKey(cohort).public_key())
     anchor = AnchorState(0, EMPTY_ROOT, digest).encode()
     try:
-        _save(path, InsecureContents(_pin_digest(pin), cohort, audit, anchor))
+        _save(path, InsecureContents(_pin_digest(pin), cohort, audit, anchor, (new_domain_key(1),)))
     except OSError as exc:
         raise TokenUnavailable(f"{path} cannot be written: {exc.strerror}") from exc
 
@@ -163,6 +172,11 @@ def inventory(uri: MemoryUri, pin: Pin) -> list[str]:
         f"cohort key in {path} (SHA-256 of the public key {cohort_digest(cohort.public_key()).hex()})",
         f"audit key in {path} (SHA-256 of the public key {cohort_digest(audit.public_key()).hex()})",
         f"anchor in {path} (SHA-256 {hashlib.sha256(contents.anchor).hexdigest()})",
+        *(
+            f"domain key of generation {key.generation} in {path}"
+            f" (SHA-256 of the key {hashlib.sha256(key.wrapping).hexdigest()})"
+            for key in contents.domain_keys
+        ),
     ]
 
 
