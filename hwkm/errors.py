@@ -172,6 +172,39 @@ class AuditError(HwkmError):
     code = "audit_damaged"
 
 
+# --- transparency logs -----------------------------------------------------------------------
+
+
+class LogError(HwkmError):
+    """A log, or what somebody says about it, is not to be believed."""
+
+    code = "log_error"
+
+
+class NoteUnverified(LogError):
+    """No known key has signed, too few witnesses have, or the signature of a known key is wrong."""
+
+    code = "note_unverified"
+
+
+class NotIncluded(LogError):
+    """The proof does not show that the entry is in the log."""
+
+    code = "not_included"
+
+
+class NotConsistent(LogError):
+    """The proof does not show that the later state of the log contains the earlier: changed, or forked."""
+
+    code = "not_consistent"
+
+
+class RolledBack(LogError):
+    """The log is shorter than it was."""
+
+    code = "log_rolled_back"
+
+
 # --- vaults ----------------------------------------------------------------------------------
 
 

@@ -22,7 +22,8 @@ from typing import Any
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id as OpensslArgon2id
 
 from tests.vectors.reference import attempt_tree as tree
-from tests.vectors.reference import msgpack, p256, securebox
+from tests.vectors.reference import ed25519, msgpack, p256, securebox
+from tests.vectors.reference import transparency as log
 from tests.vectors.reference.argon2id import Argon2id
 from tests.vectors.reference.securebox import Sealed, Sealing
 
@@ -461,6 +462,79 @@ def core_channel_document() -> Document:
     }
 
 
+# --- transparency log ------------------------------------------------------------------------
+
+LOG_NAME, WITNESS_NAME = "hwkm.example/log", "witness.example/w1"
+LOG_SIZE, OLD_SIZE = 600, 257
+
+
+def log_proofs(entries: list[bytes]) -> Document:
+    inclusion = [(0, 1), (0, 2), (6, 7), (255, 256), (256, 257), (300, 600), (599, 600)]
+    consistency = [(1, 2), (3, 7), (4, 7), (256, 257), (257, 600), (512, 600)]
+    return {
+        "roots": {str(size): log.mth(entries[:size]) for size in (0, 1, 2, 3, 7, 256, 257, 600)},
+        "inclusion": [
+            {"index": m, "size": size, "proof": log.path(m, entries[:size])} for m, size in inclusion
+        ],
+        "consistency": [
+            {"old": m, "new": size, "proof": log.proof(m, entries[:size])} for m, size in consistency
+        ],
+    }
+
+
+def log_tiles(entries: list[bytes]) -> list[Document]:
+    paths = {"tile/0/000": (0, 0), "tile/0/002.p/88": (0, 2), "tile/1/000.p/2": (1, 0)}
+    tiles = [{"path": path, "sha256": log.sha256(log.tile(*at, entries))} for path, at in paths.items()]
+    partial = {"path": "tile/entries/002.p/88", "sha256": log.sha256(log.bundle(entries[512:]))}
+    return [*tiles, partial]
+
+
+def log_document() -> Document:
+    entries = [f"entry {number}".encode() for number in range(LOG_SIZE)]
+    private_key, log_seed, witness_seed = (
+        fixed(f"{name} private key") for name in ("log", "seed", "witness")
+    )
+    point, time_s = p256.public_key(private_key), 1_767_225_599
+    root = log.text64(log.mth(entries))
+    text = f"{LOG_NAME}\n{LOG_SIZE}\n{root}\n"
+    signature = log.ecdsa(private_key, fixed("log nonce"), text.encode())
+    ecdsa_line = log.line(LOG_NAME, log.sha256(log.spki(point))[:4], signature)
+    public_seed, witness = ed25519.public_key(log_seed), ed25519.public_key(witness_seed)
+    ed25519_line = log.line(
+        LOG_NAME, log.key_id(LOG_NAME, 1, public_seed), ed25519.sign(log_seed, text.encode())
+    )
+    cosigned = log.cosignature(witness_seed, time_s, text)
+    cosigned_line = log.line(WITNESS_NAME, log.key_id(WITNESS_NAME, 4, witness), cosigned)
+    note = f"{text}\n{ecdsa_line}{ed25519_line}{cosigned_line}"
+    proof = [log.text64(one) for one in log.path(300, entries)]
+    old_root = log.text64(log.mth(entries[:OLD_SIZE]))
+    consistency = [log.text64(one) for one in log.proof(OLD_SIZE, entries)]
+    return {
+        "spec": "docs/spec/log.md",
+        "origin": ORIGIN + "; entry n is the ASCII text `entry n`",
+        "size": LOG_SIZE,
+        "log_private_key": private_key,
+        "log_point": point,
+        "log_seed": log_seed,
+        "witness_seed": witness_seed,
+        "log_vkey": log.vkey(LOG_NAME, 2, log.spki(point)),
+        "log_ed25519_vkey": log.vkey(LOG_NAME, 1, public_seed),
+        "witness_vkey": log.vkey(WITNESS_NAME, 4, witness),
+        "witness_skey": log.skey(WITNESS_NAME, witness_seed),
+        "cosignature_time": time_s,
+        "checkpoint": text,
+        "signed_checkpoint": note,
+        "old_checkpoint": f"{LOG_NAME}\n{OLD_SIZE}\n{old_root}\n",
+        "witness_request": "\n".join([f"old {OLD_SIZE}", *consistency, "", ""]) + note,
+        "proof_file": "\n".join(
+            ["c2sp.org/tlog-proof@v1", f"extra {log.text64(entries[300])}", "index 300", *proof, "", ""]
+        )
+        + note,
+        **log_proofs(entries),
+        "tiles": log_tiles(entries),
+    }
+
+
 # --- files -----------------------------------------------------------------------------------
 
 DOCUMENTS: dict[str, Callable[[], Document]] = {
@@ -470,6 +544,7 @@ DOCUMENTS: dict[str, Callable[[], Document]] = {
     "hwkm_attempt_tree.json": attempt_tree_document,
     "hwkm_anchor.json": anchor_document,
     "hwkm_core_channel.json": core_channel_document,
+    "hwkm_log.json": log_document,
 }
 
 
