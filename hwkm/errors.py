@@ -145,6 +145,18 @@ class WrappedKeyRefused(TokenError):
     code = "wrapped_key_refused"
 
 
+class ExchangeRefused(TokenError):
+    """A statement or domain token is damaged, not authentic, or not of the module that was named."""
+
+    code = "exchange_refused"
+
+
+class ExchangeUnsupported(TokenError):
+    """Keys cannot go between these modules: they differ in kind, or these keys may not leave."""
+
+    code = "exchange_unsupported"
+
+
 class UnsupportedKind(TokenError):
     """This hardware has no keys of that kind."""
 

@@ -159,6 +159,15 @@ class CreatedKey:
     public_key: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class WrappedItem:
+    """One version of a customer master key and what is stored of it."""
+
+    name: KeyName
+    kind: KeyKind
+    wrapped: bytes
+
+
 class Domain(Protocol):
     """The domain keys of one module: they wrap customer master keys and never leave the hardware."""
 
@@ -232,5 +241,44 @@ class Domain(Protocol):
         Raises:
             GenerationRefused: it is the newest or is not there; nothing was changed.
             TokenError: the hardware failed; the process must end and look what is there.
+        """
+        ...
+
+    def exchange_statement(self) -> bytes:
+        """Return what another module needs to send keys here.
+
+        It is a signed :class:`~hwkm.formats.domain_token.ExchangeStatement`, encoded. Makes the exchange key
+        if there is none. Its ``fingerprint()`` is what the two operators compare.
+
+        Raises:
+            TokenFull: no room for the exchange key.
+            TokenError: the hardware failed.
+        """
+        ...
+
+    def export_keys(self, statement: bytes, fingerprint: bytes, keys: Sequence[WrappedItem]) -> bytes:
+        """Return a :class:`~hwkm.formats.domain_token.DomainToken`: 1 to 64 keys wrapped to another module.
+
+        ``fingerprint`` (32 bytes) is what this module's operator has from the other operator, by another
+        way than the statement. No key is seen outside the hardware of the two.
+
+        Raises:
+            ExchangeRefused: the statement is damaged, not signed as it must be, or of another fingerprint.
+            ExchangeUnsupported: it is of another kind of module, or keys of this domain may not leave.
+            WrappedKeyRefused, UnsupportedKind, TokenError: as :meth:`load`; nothing is exported then.
+        """
+        ...
+
+    def import_keys(self, domain_token: bytes, sender: bytes) -> list[WrappedItem]:
+        """Return every key of a domain token, wrapped under the newest domain key of this module.
+
+        ``sender`` is the SHA-256 (32 bytes) of the sending module's audit public key, which this module's
+        operator has from the other operator. Whether the keys are complete is for the caller to check.
+
+        Raises:
+            ExchangeRefused: the token is damaged, another sender's, or for another module.
+            ExchangeUnsupported: it is from another kind of module.
+            UnsupportedKind: this hardware has no keys of one of the kinds; nothing is imported.
+            TokenError: the hardware failed.
         """
         ...

@@ -48,6 +48,7 @@ class InsecureContents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_scalar: bytes
     anchor: bytes
     domain_keys: tuple[InsecureDomainKey, ...] = ()
+    exchange_scalar: bytes = b""
 
 
 class InsecureCohortKey:
@@ -113,9 +114,11 @@ class InsecureMemoryToken:
         self.cohort_key = InsecureCohortKey(contents.cohort_scalar)
         self.audit_key = InsecureAuditKey(contents.audit_scalar)
         self.anchor = InsecureAnchor(path)
-        self.domain: Domain | None = (
-            InsecureDomain(contents.domain_keys, self._save_domain_keys) if contents.domain_keys else None
-        )
+        self.domain: Domain | None = None
+        if contents.domain_keys:
+            self.domain = InsecureDomain(
+                contents.domain_keys, self._save_domain_keys, contents.exchange_scalar, self.audit_key
+            )
 
     def random(self, length: int) -> bytes:
         return os.urandom(length)
@@ -156,7 +159,10 @@ def provision(uri: MemoryUri, pin: Pin) -> None:
     digest = cohort_digest(InsecureCohortKey(cohort).public_key())
     anchor = AnchorState(0, EMPTY_ROOT, digest).encode()
     try:
-        _save(path, InsecureContents(_pin_digest(pin), cohort, audit, anchor, (new_domain_key(1),)))
+        made = InsecureContents(
+            _pin_digest(pin), cohort, audit, anchor, (new_domain_key(1),), exchange_scalar=_new_scalar()
+        )
+        _save(path, made)
     except OSError as exc:
         raise TokenUnavailable(f"{path} cannot be written: {exc.strerror}") from exc
 

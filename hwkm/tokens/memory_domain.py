@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -14,11 +14,24 @@ from cryptography.hazmat.primitives.keywrap import (
     aes_key_wrap_with_padding,
 )
 
+from hwkm.crypto.p256 import encode_point, load_scalar
 from hwkm.errors import GenerationRefused
+from hwkm.formats.domain_token import ExchangeStatement, ExportedKey
 from hwkm.formats.key_kind import KeyKind, KeyName
 from hwkm.formats.wrapped_key import Backend, WrappedKey
-from hwkm.thm.ports import CreatedKey
+from hwkm.thm.ports import CreatedKey, WrappedItem
+from hwkm.tokens.exchange import (
+    open_token,
+    parse_statement,
+    seal_token,
+    sign_statement,
+    unsigned_statement,
+    verify_count,
+    verify_own_signature,
+)
+from hwkm.tokens.memory_exchange import INSECURE_CLAIMS, InsecureReceiving, InsecureSending
 from hwkm.tokens.memory_keys import InsecureKey, new_secret
+from hwkm.tokens.token import AuditKey
 from hwkm.tokens.wrapping import parse_wrapped, refusal, verify_binding
 
 _KEY_BYTES: Final = 32
@@ -45,10 +58,16 @@ class InsecureDomain:
     loaded_max = _LOADED_MAX
 
     def __init__(
-        self, keys: tuple[InsecureDomainKey, ...], save: Callable[[tuple[InsecureDomainKey, ...]], None]
+        self,
+        keys: tuple[InsecureDomainKey, ...],
+        save: Callable[[tuple[InsecureDomainKey, ...]], None],
+        exchange_scalar: bytes,
+        audit_key: AuditKey,
     ) -> None:
         self._keys = {key.generation: key for key in keys}
         self._save = save
+        self._exchange_scalar = exchange_scalar
+        self._audit_key = audit_key
 
     @property
     def generation(self) -> int:
@@ -76,6 +95,32 @@ class InsecureDomain:
         if generation == self.generation or generation not in self._keys:
             raise GenerationRefused(f"the domain key of generation {generation} is the newest or not there")
         self._replace({number: key for number, key in self._keys.items() if number != generation})
+
+    def exchange_statement(self) -> bytes:
+        return sign_statement(self._unsigned(), self._audit_key)
+
+    def export_keys(self, statement: bytes, fingerprint: bytes, keys: Sequence[WrappedItem]) -> bytes:
+        verify_count(keys)
+        receiver = parse_statement(statement, fingerprint, Backend.MEMORY)
+        verify_own_signature(receiver)
+        sending = InsecureSending(receiver.exchange_key)
+        exported = [
+            ExportedKey(key.name, key.kind, sending.wrap(self._unwrap(key.name, key.kind, key.wrapped)))
+            for key in keys
+        ]
+        return seal_token(Backend.MEMORY, receiver, sending.transport, exported, self._audit_key)
+
+    def import_keys(self, domain_token: bytes, sender: bytes) -> list[WrappedItem]:
+        token = open_token(domain_token, sender, [self._unsigned().fingerprint()], Backend.MEMORY)
+        receiving = InsecureReceiving(self._exchange_scalar, token.transport)
+        return [
+            WrappedItem(key.name, key.kind, self._wrap(key.name, key.kind, receiving.unwrap(key.blob)))
+            for key in token.keys
+        ]
+
+    def _unsigned(self) -> ExchangeStatement:
+        point = encode_point(load_scalar(self._exchange_scalar).public_key())
+        return unsigned_statement(Backend.MEMORY, point, self._audit_key.public_key(), INSECURE_CLAIMS)
 
     def _replace(self, keys: dict[int, InsecureDomainKey]) -> None:
         self._save(tuple(keys.values()))

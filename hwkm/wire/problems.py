@@ -81,6 +81,8 @@ HTTP_STATUS: Final[dict[type[HwkmError], int]] = {
     errors.DomainNotProvisioned: 503,
     errors.GenerationRefused: 409,
     errors.WrappedKeyRefused: 503,
+    errors.ExchangeRefused: 400,
+    errors.ExchangeUnsupported: 409,
     errors.UnsupportedKind: 400,
     errors.KeyUsageInvalid: 400,
     errors.AnchorUncertain: 503,
