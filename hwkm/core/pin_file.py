@@ -39,19 +39,19 @@ def _pin_of(path: str, data: bytearray) -> Pin:
     return Pin(memoryview(data)[:length])
 
 
-def check_mode(path: str, status: os.stat_result) -> None:
-    """See that nobody else may use the PIN file.
+def check_mode(path: str, status: os.stat_result, what: str = "PIN file") -> None:
+    """See that nobody else may use a file that holds a secret; ``what`` says which.
 
     Raises:
         ConfigError: it is not a regular file, not ours, or open to others.
     """
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"PIN file {path} is not a regular file")
+        raise ConfigError(f"{what} {path} is not a regular file")
     if status.st_mode & _others_bits(status):
         mode = stat.S_IMODE(status.st_mode)
-        raise ConfigError(f"PIN file {path} has mode {mode:04o}; others may use it. Run: chmod 600 {path}")
+        raise ConfigError(f"{what} {path} has mode {mode:04o}; others may use it. Run: chmod 600 {path}")
     if status.st_uid not in (os.geteuid(), 0):
-        raise ConfigError(f"PIN file {path} belongs to uid {status.st_uid}, not to uid {os.geteuid()}")
+        raise ConfigError(f"{what} {path} belongs to uid {status.st_uid}, not to uid {os.geteuid()}")
 
 
 def _others_bits(status: os.stat_result) -> int:
