@@ -439,3 +439,39 @@ class ListConflict(FleetError):
     """Another list of the same version was accepted before: somebody shows different lists."""
 
     code = "list_conflict"
+
+
+class WeakKey(FleetError):
+    """A key that signs lists is too weak, or of a kind that is not known."""
+
+    code = "weak_key"
+
+
+class FleetRulesBroken(FleetError):
+    """The root of a fleet would let one party act without the other."""
+
+    code = "fleet_rules_broken"
+
+
+class SignatureMissing(FleetError):
+    """Not all who have to sign a list have signed it."""
+
+    code = "signature_missing"
+
+
+class SignatureRefused(FleetError):
+    """A signature was not made: the wrong key, a second time, or out of turn."""
+
+    code = "signature_refused"
+
+
+class ListExpired(FleetError):
+    """A list, or what vouches for it, is past its time: somebody may be holding back a newer one."""
+
+    code = "list_expired"
+
+
+class ListUnavailable(FleetError):
+    """A list could not be fetched. What was trusted before stays as it was."""
+
+    code = "list_unavailable"

@@ -1,0 +1,51 @@
+"""Where a fleet's public files come from: a directory, or a web server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient import FetcherInterface
+from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
+
+from hwkm.errors import ConfigError
+
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+class FileFetcher(FetcherInterface):
+    """Reads ``file:`` URLs; for a mirror on disk, on a medium, or made by rsync."""
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        path = Path(unquote(urlsplit(url).path))
+        try:
+            file = path.open("rb")
+        except (FileNotFoundError, NotADirectoryError):
+            raise DownloadHTTPError(f"{path} does not exist", 404) from None
+        with file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+
+
+def base_url_of(source: str) -> str:
+    """Return the URL of a directory or of an ``https:`` (for tests: loopback ``http:``) address.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    scheme = urlsplit(source).scheme
+    if scheme in ("http", "https", "file"):
+        return source.rstrip("/")
+    if not scheme:
+        return Path(source).absolute().as_uri()
+    raise ConfigError(f"{source}: a fleet is fetched from a directory, or by http or https")
+
+
+def fetcher_of(base_url: str) -> FetcherInterface:
+    """Return what fetches from ``base_url``."""
+    if base_url.startswith("file:"):
+        return FileFetcher()
+    return Urllib3Fetcher(app_user_agent="hwkm")
