@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tuf.api import exceptions as tuf
-from tuf.api.metadata import Root
+from tuf.api.metadata import Root, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater, UpdaterConfig
 
@@ -90,15 +90,17 @@ class Fleet:
             ConfigError: the state cannot be read or written.
         """
         with self._state.change() as draft:
-            data = self._fetch(draft)
+            data, version = self._fetch(draft)
             cohorts = CohortList.parse(data)
+            if cohorts.epoch != version:
+                raise FormatError(f"the list of epoch {cohorts.epoch} was signed as version {version}")
             accepted = Accepted(epoch=cohorts.epoch, digest=hashlib.sha256(data).hexdigest())
             _check_succession(accepted, read_accepted(draft))
             write_accepted(draft, accepted)
         return _verified(cohorts, accepted)
 
-    def _fetch(self, draft: Path) -> bytes:
-        """Run TUF's client workflow in ``draft``; return the list's bytes."""
+    def _fetch(self, draft: Path) -> tuple[bytes, int]:
+        """Run TUF's client workflow in ``draft``; return the list's bytes and the version signed for."""
         directory = draft / _TUF_DIRECTORY
         directory.mkdir(exist_ok=True)
         targets = draft / "targets"
@@ -113,12 +115,15 @@ class Fleet:
                 config=_limits(),
                 bootstrap=self._pinned_root,
             )
-            updater.refresh()
-            _verify_roots(directory / "root_history")
+            try:
+                updater.refresh()
+            finally:
+                _verify_roots(directory / "root_history")
             target = updater.get_targetinfo(LIST_PATH)
             if target is None or target.length > LIST_BYTES_MAX:
                 raise FormatError("the fleet's metadata names no list of cohorts of a sensible size")
-            return Path(updater.download_target(target)).read_bytes()
+            data = Path(updater.download_target(target)).read_bytes()
+        return data, parse_metadata(Targets, (directory / "targets.json").read_bytes()).signed.version
 
 
 def _limits() -> UpdaterConfig:
