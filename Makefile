@@ -9,6 +9,7 @@
 #   make bench              the benchmark: a table, and JSON
 #   make format             format, and fix what can be fixed
 #   make docs               regenerate docs/cli.md, docs/openapi.json and docs/errors.md
+#   make interop            install the clients of others that `make test` and `make bench` run
 #   make lock               renew the hash-locked requirements
 #   make clean              remove what was made here
 #
@@ -44,7 +45,12 @@ LOCKS := requirements/build.txt requirements/dev.txt
 ENVIRONMENT := $(VENV)/.made-from-$(shell { cat $(LOCKS); echo '$(PYTHON) $(CURDIR)'; } | sha256sum | cut -c1-16)
 INSTALLED := $(VENV)/.installed-from-$(shell sha256sum pyproject.toml | cut -c1-16)
 
-.PHONY: demo check test attack model hunt bench docs lock clean venv system
+# The clients and servers of others, apart from what hwkm runs on.
+INTEROP := .venv-interop
+INTEROP_LOCKS := requirements/interop.txt requirements/interop-js/package.json requirements/interop-js/package-lock.json
+INTEROP_ENVIRONMENT := $(INTEROP)/.made-from-$(shell { cat $(INTEROP_LOCKS); echo '$(PYTHON) $(CURDIR)'; } | sha256sum | cut -c1-16)
+
+.PHONY: demo check test attack model hunt bench docs lock clean venv interop lock-js system
 .PHONY: static format-check lint types imports shell docs-check format
 
 # --- what people call ------------------------------------------------------------------------
@@ -56,7 +62,7 @@ check: static
 	@$(PYTEST) -m "not slow" $(PYTEST_ARGS) $(FAST_TESTS)
 
 # One pytest run, so that its summary is the last thing printed.
-test: static
+test: static interop
 	@$(PYTEST) --require-integration $(PYTEST_ARGS) tests
 
 model: venv
@@ -68,7 +74,7 @@ attack: venv
 hunt: venv
 	@$(PYTEST) --hypothesis-profile=hunt $(PYTEST_ARGS) $(FAST_TESTS)
 
-bench: venv
+bench: venv interop
 	@$(BIN)/python -m bench
 
 format: venv
@@ -76,7 +82,7 @@ format: venv
 	@$(BIN)/ruff format $(PYTHON_SOURCES)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(INTEROP) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf build dist hwkm.egg-info .vagrant
 	find $(PYTHON_SOURCES) -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -149,6 +155,18 @@ $(INSTALLED): $(ENVIRONMENT)
 	@rm -f $(VENV)/.installed-from-*
 	@touch $@
 
+interop: $(INTEROP_ENVIRONMENT)
+
+$(INTEROP_ENVIRONMENT): | venv
+	@echo "make: installing the clients that the tests run into $(INTEROP)" >&2
+	@rm -rf $(INTEROP)
+	@$(PYTHON) -m venv $(INTEROP)
+	@$(INTEROP)/bin/python -m pip --disable-pip-version-check --no-input install -qq \
+	    --require-hashes --only-binary :all: --requirement requirements/interop.txt
+	@cp requirements/interop-js/package.json requirements/interop-js/package-lock.json requirements/interop-js/.npmrc $(INTEROP)
+	@cd $(INTEROP) && PATH="$$PWD/bin:$$PATH" npm ci --no-progress --loglevel=error >/dev/null
+	@touch $@
+
 # One lock for every platform and for Python 3.11 and later, without the name of any registry.
 # UPGRADE=--upgrade takes the newest versions; otherwise only what the .in files changed moves.
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
@@ -158,3 +176,8 @@ lock: venv
 	$(COMPILE) requirements/dev.in --output-file requirements/dev.txt
 	$(COMPILE) requirements/runtime.in --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	$(COMPILE) requirements/build.in --constraint requirements/dev.txt --output-file requirements/build.txt
+	$(COMPILE) requirements/interop.in --output-file requirements/interop.txt
+
+# The JavaScript packages: after a change of requirements/interop-js/package.json.
+lock-js: interop
+	@cd requirements/interop-js && PATH="$(CURDIR)/$(INTEROP)/bin:$$PATH" npm install --package-lock-only --no-progress

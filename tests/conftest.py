@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import hypothesis
 import pytest
 
-_INSTALL_HINT = "install it by: softhsm-config/provision.sh test"
+_INSTALL_HINT = "install it by: softhsm-config/provision.sh test, or make interop"
+_INTEROP = Path(__file__).resolve().parent.parent / ".venv-interop" / "bin"
 
 # Examples are never timed: a shared machine may stop for seconds. `make test` tries the same ones
 # each time; `make hunt` tries other ones each time, and remembers those that failed.
@@ -44,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         program
         for marker in item.iter_markers("needs")
         for program in marker.args
-        if shutil.which(program) is None
+        if not _is_installed(program)
     ]
     if not missing:
         return
@@ -52,6 +54,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.config.getoption("--require-integration"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def _is_installed(program: str) -> bool:
+    return shutil.which(program) is not None or shutil.which(program, path=str(_INTEROP)) is not None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

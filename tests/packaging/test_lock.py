@@ -1,7 +1,8 @@
-"""The lock: every package by hash, the three files agreeing, no registry's host anywhere."""
+"""The locks: every package by hash, those of hwkm agreeing, no registry's host anywhere."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -11,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "requirements"
-LOCKS = ("build", "runtime", "dev")
+LOCKS = ("build", "runtime", "dev", "interop")
 
 # Written in two halves, so that this file is not a finding of its own test.
 REGISTRY_WORDS = (
@@ -99,3 +100,13 @@ def test_the_lock_files_hold_no_option_and_no_address() -> None:
         text = (REQUIREMENTS / f"{name}.txt").read_text()
         assert "://" not in text
         assert not re.search(r"^-", text, re.MULTILINE)
+
+
+def test_the_javascript_lock_has_a_hash_of_each_package_and_no_address() -> None:
+    packages = json.loads((REQUIREMENTS / "interop-js" / "package-lock.json").read_text())["packages"]
+    wanted = json.loads((REQUIREMENTS / "interop-js" / "package.json").read_text())["dependencies"]
+    assert packages.pop("")["dependencies"] == wanted
+    assert wanted.keys() <= {name.removeprefix("node_modules/") for name in packages}
+    for name, package in packages.items():
+        assert package["integrity"].startswith("sha512-"), name
+        assert "resolved" not in package, name
