@@ -30,6 +30,7 @@ from hwkm.server.provisioning import sqlite_path
 from hwkm.server.refused_pin import pin_tried_once
 from hwkm.server.state_directory import check_directory
 from hwkm.server.supervisor import CoreSupervisor
+from hwkm.store.database import Database
 from hwkm.store.engine import open_engine
 from hwkm.store.records import Records
 from hwkm.wire.api import Status
@@ -153,7 +154,7 @@ def _records(config: Config) -> str:
     path = sqlite_path(config)
     if path is not None and not path.exists():
         return f"{path} will be made"
-    with Records(open_engine(config.records_url)) as records:
+    with Records(Database(open_engine(config.records_url))) as records:
         return f"{records.count()} vaults"
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from hwkm.store.engine import open_engine, translated
 
-NEWEST_REVISION: Final = "0001"
+NEWEST_REVISION: Final = "0002"
 """The schema of this version; a test compares it with the steps."""
 
 

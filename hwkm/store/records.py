@@ -8,16 +8,14 @@ fsynced), and has changed nothing when it raises.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from hwkm.errors import FormatError, HwkmError, SnapshotConflict, VaultExists, VaultLocked, VaultNotFound
-from hwkm.store.engine import erase_log, open_engine, translated
-from hwkm.store.migration import upgrade_engine
+from hwkm.store.database import Database
 from hwkm.store.tables import application_keys, vaults
 from hwkm.store.vault_record import (
     ApplicationKeyRecord,
@@ -70,41 +68,22 @@ _DELETE_KEYS: Final = delete(application_keys).where(_KEY_OF_HANDLE)
 class Records:
     """The vaults and application keys in one database."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Keep two connections of ``engine`` open; its schema is up to date already.
-
-        Raises:
-            StorageMismatch, StorageUnavailable: the database is damaged or cannot be reached.
-        """
-        self._engine = engine
-        with translated(engine.url):
-            self._writer = engine.connect()
-            # A read is one statement and a snapshot by itself: no BEGIN and ROLLBACK around it.
-            self._reader = engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+    def __init__(self, database: Database) -> None:
+        """Take over an open database; use :meth:`open`."""
+        self._database = database
 
     @classmethod
     def open(cls, url: str) -> Self:
         """Open the database at ``url``, its schema brought up to date.
 
         Raises:
-            ConfigError: the URL is wrong.
-            StorageMismatch: the schema is newer than this hwkm knows, or the file is damaged.
-            StorageUnavailable: the database cannot be read or written.
+            ConfigError, StorageMismatch, StorageUnavailable: as :meth:`Database.open`.
         """
-        engine = open_engine(url)
-        try:
-            upgrade_engine(engine)
-            return cls(engine)
-        except HwkmError:
-            engine.dispose()
-            raise
+        return cls(Database.open(url))
 
     def close(self) -> None:
         """Let go of the database. May be called again."""
-        with translated(self._engine.url):
-            self._reader.close()
-            self._writer.close()
-            self._engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -273,7 +252,7 @@ class Records:
         with self._transaction() as connection:
             _update(connection, handle, _tombstone(now_ms))
             connection.execute(_DELETE_KEYS, {"of_handle": handle})
-        self._erase_log()
+        self._database.erase_log()
 
     def delete(self, handle: bytes) -> None:
         """Remove a vault, or the tombstone of one, and its keys. Durable on return, bytes erased as above.
@@ -285,7 +264,7 @@ class Records:
         with self._transaction() as connection:
             if connection.execute(_DELETE, {"of_handle": handle}).rowcount == 0:
                 raise _not_found(handle)
-        self._erase_log()
+        self._database.erase_log()
 
     # --- inside ------------------------------------------------------------------------------
 
@@ -295,21 +274,12 @@ class Records:
         return self._read(owned, of_owner=owner_uid, **parameters)
 
     def _read(self, statement: Any, **parameters: Any) -> Sequence[Any]:
-        with translated(self._engine.url):
-            try:
-                return self._reader.execute(statement, parameters).all()
-            except BaseException:
-                self._reader.rollback()  # a lost connection is made anew after this
-                raise
+        return self._database.read(statement, **parameters)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with translated(self._engine.url):
-            try:
-                with self._writer.begin():
-                    yield self._writer
-            except IntegrityError as exc:
-                raise VaultExists("a vault of this handle, or of this name and owner, exists") from exc
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        return self._database.transaction(
+            VaultExists("a vault of this handle, or of this name and owner, exists")
+        )
 
     def _update_snapshot(
         self, connection: Connection, handle: bytes, expected: int, values: dict[str, Any]
@@ -317,10 +287,6 @@ class Records:
         statement = update(vaults).where(_ACTIVE_SNAPSHOT).values(values)
         if connection.execute(statement, {"of_handle": handle, "of_snapshot": expected}).rowcount == 0:
             raise _why_not(connection, handle)
-
-    def _erase_log(self) -> None:
-        with translated(self._engine.url):
-            erase_log(self._reader)
 
 
 def _update(connection: Connection, handle: bytes, values: dict[str, Any]) -> None:

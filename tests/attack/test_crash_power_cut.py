@@ -19,6 +19,7 @@ import pytest
 from hwkm.audit.log import AuditLog
 from hwkm.audit.verify import verify
 from hwkm.errors import AuditError, HwkmError, VaultNotFound
+from hwkm.store.database import Database
 from hwkm.store.engine import open_engine
 from hwkm.store.nodes import SqliteNodeStore
 from hwkm.store.records import Records
@@ -87,7 +88,7 @@ def _has(store: SqliteNodeStore, number: int) -> bool:
 def check_records(directory: Path, acknowledged: int) -> None:
     url = sqlite_url(directory)
     # To bring the schema up to date takes most of the time, and it was acknowledged before any vault.
-    with Records(open_engine(url)) if acknowledged else Records.open(url) as records:
+    with Records(Database(open_engine(url))) if acknowledged else Records.open(url) as records:
         try:
             record = records.get(handle(1))
         except VaultNotFound:
