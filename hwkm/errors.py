@@ -471,6 +471,30 @@ class ListExpired(FleetError):
     code = "list_expired"
 
 
+class ListNotLogged(FleetError):
+    """A root or a list is not in the fleet's public log: others may be shown another one."""
+
+    code = "list_not_logged"
+
+
+class EpochReused(FleetError):
+    """The fleet's log announces two roots or lists of one number, or an older one after a newer."""
+
+    code = "epoch_reused"
+
+
+class LogForked(FleetError):
+    """The fleet's log does not contain what this client saw in it before."""
+
+    code = "log_forked"
+
+
+class LogRolledBack(FleetError):
+    """The fleet's log is shorter than this client has seen it."""
+
+    code = "log_rolled_back"
+
+
 class ListUnavailable(FleetError):
     """A list could not be fetched. What was trusted before stays as it was."""
 

@@ -30,6 +30,7 @@ from tuf.api.serialization.json import JSONSerializer
 
 from hwkm.errors import FormatError, SignatureMissing, SignatureRefused
 from hwkm.fleet.cohort_list import LIST_PATH, CohortList
+from hwkm.fleet.list_log import LOG_FIELD, LogPolicy
 from hwkm.fleet.root_rules import ONLINE_ROLES, role_keys, verify_root_rules
 from hwkm.fleet.signing_keys import Party, keys_of, party_of
 
@@ -48,14 +49,25 @@ class RoleKeys:
 
 
 def new_root(
-    version: int, expires: datetime, root: RoleKeys, targets: RoleKeys, online: Sequence[Key]
+    version: int,
+    expires: datetime,
+    root: RoleKeys,
+    targets: RoleKeys,
+    online: Sequence[Key],
+    log: LogPolicy,
 ) -> Metadata[Root]:
     """Stage root metadata, unsigned.
 
     Raises:
         FleetRulesBroken, WeakKey: as :func:`verify_root_rules`.
     """
-    signed = Root(version=version, spec_version=_SPEC, expires=expires, consistent_snapshot=True)
+    signed = Root(
+        version=version,
+        spec_version=_SPEC,
+        expires=expires,
+        consistent_snapshot=True,
+        unrecognized_fields={LOG_FIELD: log.encode()},
+    )
     for role, wanted in ((Root.type, root), (Targets.type, targets)):
         for key in wanted.keys:
             signed.add_key(key, role)

@@ -13,6 +13,7 @@ from securesystemslib.signer import Key
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from hwkm.errors import FleetRulesBroken, FormatError
+from hwkm.fleet.list_log import LogPolicy
 from hwkm.fleet.signing_keys import Party, keys_of, material, verify_strength
 
 TWO_PARTY_ROLES: Final = (Root.type, Targets.type)
@@ -25,6 +26,7 @@ def verify_root_rules(root: Root) -> None:
 
     Raises:
         FleetRulesBroken: one party could act alone, or a key stands in two places.
+        FormatError: it names no public log.
         WeakKey: a key is weak.
     """
     if root.consistent_snapshot is not True:
@@ -38,6 +40,7 @@ def verify_root_rules(root: Root) -> None:
     for role in TWO_PARTY_ROLES:
         _verify_two_parties(role, role_keys(root, role), root.roles[role].threshold)
     _verify_apart(root)
+    LogPolicy.of(root)
 
 
 def role_keys(root: Root, role: str) -> list[Key]:

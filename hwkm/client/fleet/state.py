@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from hwkm.errors import ConfigError
+from hwkm.fleet.list_log import LogEntry, LogState
 
 _CURRENT: Final = "current"
 _ACCEPTED: Final = "accepted.json"
@@ -27,12 +28,33 @@ _STATE_PREFIX: Final = "state-"
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
+class FollowedLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far the log was followed (:class:`hwkm.fleet.list_log.LogState`)."""
+
+    origin: str
+    size: Annotated[int, Meta(ge=0)]
+    frontier: tuple[_Digest, ...]
+    newest: tuple[LogEntry, ...]
+
+    @classmethod
+    def of(cls, state: LogState) -> FollowedLog:
+        """Write down a state."""
+        frontier = tuple(one.hex() for one in state.frontier)
+        newest = tuple(state.newest[kind] for kind in sorted(state.newest))
+        return cls(origin=state.origin, size=state.size, frontier=frontier, newest=newest)
+
+    def state(self) -> LogState:
+        """Return the state."""
+        frontier = tuple(map(bytes.fromhex, self.frontier))
+        return LogState(self.origin, self.size, frontier, {entry.kind: entry for entry in self.newest})
+
+
 class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was accepted last: the list's epoch and SHA-256, and the log's newest checkpoint."""
+    """What was accepted last: the list's epoch and SHA-256, and how far the log was followed."""
 
     epoch: Annotated[int, Meta(ge=1)]
     digest: _Digest
-    checkpoint: str = ""
+    log: FollowedLog
 
 
 class FleetState:

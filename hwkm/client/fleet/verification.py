@@ -1,8 +1,8 @@
 """A fleet's list, fetched and verified; only what passed everything gives :class:`VerifiedCohort`.
 
 python-tuf's client workflow comes first (root rotation, signatures by both parties, expiry, no
-older version); then the root's rules, the list itself, and that no other list of its epoch was ever
-accepted here. All of it happens in a copy of the remembered state: a refused list changes nothing.
+older version); then the root's rules, the list itself, that no other list of its epoch was ever
+accepted here, and that root and list are the newest in the fleet's public log. All of it happens in a copy of the remembered state: a refused list changes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from tuf.api import exceptions as tuf
 from tuf.api.metadata import Root, Targets
@@ -21,7 +21,8 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater, UpdaterConfig
 
 from hwkm.client.fleet.fetching import base_url_of, fetcher_of
-from hwkm.client.fleet.state import Accepted, FleetState, read_accepted, write_accepted
+from hwkm.client.fleet.log_files import fetch_checkpoint, fetch_entries
+from hwkm.client.fleet.state import Accepted, FleetState, FollowedLog, read_accepted, write_accepted
 from hwkm.errors import (
     FormatError,
     ListConflict,
@@ -33,10 +34,13 @@ from hwkm.errors import (
 )
 from hwkm.fleet.ceremony import METADATA_BYTES_MAX, parse_metadata
 from hwkm.fleet.cohort_list import LIST_BYTES_MAX, LIST_PATH, CohortList
+from hwkm.fleet.list_log import EntryKind, LogPolicy, LogState, follow, verified_checkpoint, verify_newest
 from hwkm.fleet.root_rules import verify_root_rules
 
 ROOT_ROTATIONS_MAX: Final = 256
 _TUF_DIRECTORY: Final = "tuf"
+
+_Signed = TypeVar("_Signed", Root, Targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Fleet:
         verify_root_rules(parse_metadata(Root, pinned_root).signed)
         self._pinned_root = pinned_root
         self._base_url = base_url_of(source)
+        self._fetcher = fetcher_of(self._base_url)
         self._state = FleetState(state)
 
     def refresh(self) -> VerifiedFleet:
@@ -86,21 +91,45 @@ class Fleet:
         Raises:
             SignatureMissing, ListSignatureInvalid, ListExpired, ListDowngrade, ListConflict,
             FleetRulesBroken, WeakKey, FormatError: it is not to be trusted.
+            NoteUnverified, ListNotLogged, LogForked, LogRolledBack, EpochReused: so says its log.
             ListUnavailable: it could not be fetched.
             ConfigError: the state cannot be read or written.
         """
         with self._state.change() as draft:
-            data, version = self._fetch(draft)
+            data = self._fetch_list(draft)
             cohorts = CohortList.parse(data)
-            if cohorts.epoch != version:
-                raise FormatError(f"the list of epoch {cohorts.epoch} was signed as version {version}")
-            accepted = Accepted(epoch=cohorts.epoch, digest=hashlib.sha256(data).hexdigest())
-            _check_succession(accepted, read_accepted(draft))
-            write_accepted(draft, accepted)
-        return _verified(cohorts, accepted)
+            before = read_accepted(draft)
+            digest = hashlib.sha256(data).digest()
+            signed = _read(Targets, draft, "targets.json").version
+            if cohorts.epoch != signed:
+                raise FormatError(f"the list of epoch {cohorts.epoch} was signed as version {signed}")
+            _check_succession(cohorts.epoch, digest, before)
+            log = self._follow_log(draft, before)
+            verify_newest(log, EntryKind.LIST, cohorts.epoch, digest)
+            followed = FollowedLog.of(log)
+            write_accepted(draft, Accepted(epoch=cohorts.epoch, digest=digest.hex(), log=followed))
+        return _verified(cohorts, digest)
 
-    def _fetch(self, draft: Path) -> tuple[bytes, int]:
-        """Run TUF's client workflow in ``draft``; return the list's bytes and the version signed for."""
+    def _follow_log(self, draft: Path, before: Accepted | None) -> LogState:
+        """Follow the log from where it was left; the root in force must be the newest in it."""
+        root = _read(Root, draft, "root.json")
+        checkpoint = verified_checkpoint(fetch_checkpoint(self._fetch), LogPolicy.of(root))
+        state = before.log.state() if before else None
+        if state is not None and state.origin != checkpoint.checkpoint.origin:
+            state = None  # both parties have moved the fleet to another log
+        known = state.size if state else 0
+        entries = fetch_entries(self._fetch, known, checkpoint.checkpoint.size)
+        followed = follow(state, checkpoint, entries)
+        root_bytes = (draft / _TUF_DIRECTORY / "root.json").read_bytes()
+        verify_newest(followed, EntryKind.ROOT, root.version, hashlib.sha256(root_bytes).digest())
+        return followed
+
+    def _fetch(self, path: str, bytes_max: int) -> bytes:
+        with _translated():
+            return self._fetcher.download_bytes(f"{self._base_url}/{path}", bytes_max)
+
+    def _fetch_list(self, draft: Path) -> bytes:
+        """Run TUF's client workflow in ``draft``; return the list's bytes."""
         directory = draft / _TUF_DIRECTORY
         directory.mkdir(exist_ok=True)
         targets = draft / "targets"
@@ -111,7 +140,7 @@ class Fleet:
                 f"{self._base_url}/metadata/",
                 str(targets),
                 f"{self._base_url}/targets/",
-                fetcher=fetcher_of(self._base_url),
+                fetcher=self._fetcher,
                 config=_limits(),
                 bootstrap=self._pinned_root,
             )
@@ -122,8 +151,7 @@ class Fleet:
             target = updater.get_targetinfo(LIST_PATH)
             if target is None or target.length > LIST_BYTES_MAX:
                 raise FormatError("the fleet's metadata names no list of cohorts of a sensible size")
-            data = Path(updater.download_target(target)).read_bytes()
-        return data, parse_metadata(Targets, (directory / "targets.json").read_bytes()).signed.version
+            return Path(updater.download_target(target)).read_bytes()
 
 
 def _limits() -> UpdaterConfig:
@@ -142,19 +170,24 @@ def _verify_roots(history: Path) -> None:
         verify_root_rules(parse_metadata(Root, path.read_bytes()).signed)
 
 
-def _check_succession(new: Accepted, old: Accepted | None) -> None:
-    if old is None:
+def _read(kind: type[_Signed], draft: Path, name: str) -> _Signed:
+    """Read metadata that TUF's workflow has verified."""
+    return parse_metadata(kind, (draft / _TUF_DIRECTORY / name).read_bytes()).signed
+
+
+def _check_succession(epoch: int, digest: bytes, before: Accepted | None) -> None:
+    if before is None:
         return
-    if new.epoch < old.epoch:
-        raise ListDowngrade(f"the list has epoch {new.epoch}; {old.epoch} was accepted before")
-    if new.epoch == old.epoch and new.digest != old.digest:
-        raise ListConflict(f"another list of epoch {new.epoch} was accepted before")
+    if epoch < before.epoch:
+        raise ListDowngrade(f"the list has epoch {epoch}; {before.epoch} was accepted before")
+    if epoch == before.epoch and digest.hex() != before.digest:
+        raise ListConflict(f"another list of epoch {epoch} was accepted before")
 
 
-def _verified(cohorts: CohortList, accepted: Accepted) -> VerifiedFleet:
+def _verified(cohorts: CohortList, digest: bytes) -> VerifiedFleet:
     return VerifiedFleet(
         epoch=cohorts.epoch,
-        digest=bytes.fromhex(accepted.digest),
+        digest=digest,
         cohorts=tuple(
             VerifiedCohort(cohort.name, cohort.key, bytes.fromhex(cohort.evidence), cohorts.epoch)
             for cohort in cohorts.cohorts

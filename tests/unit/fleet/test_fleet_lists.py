@@ -17,20 +17,27 @@ from tuf.api.metadata import Root, Targets
 
 from hwkm.client.fleet import Fleet, VerifiedFleet
 from hwkm.errors import (
-    FleetError,
+    EpochReused,
     FleetRulesBroken,
     FormatError,
+    HwkmError,
     ListConflict,
     ListDowngrade,
     ListExpired,
+    ListNotLogged,
     ListSignatureInvalid,
     ListUnavailable,
+    LogForked,
+    LogRolledBack,
+    NoteUnverified,
     SignatureMissing,
     WeakKey,
 )
 from hwkm.fleet.ceremony import encode_metadata
 from hwkm.fleet.cohort_list import LIST_PATH
-from tests.fleet_world import LIST_KEYS, ROOT_KEYS, World, cohort, in_days, signer
+from hwkm.fleet.list_log import EntryKind, LogEntry, LogPolicy
+from hwkm.tlog.note_keys import KeyType
+from tests.fleet_world import LIST_KEYS, ROOT_KEYS, World, cohort, in_days, note_key, signer
 
 
 class Client:
@@ -47,9 +54,7 @@ class Client:
         return {str(p.relative_to(current)): p.read_bytes() for p in current.rglob("*") if p.is_file()}
 
     @contextmanager
-    def refuses(
-        self, error: type[FleetError] | type[FormatError], match: str | None = None
-    ) -> Iterator[None]:
+    def refuses(self, error: type[HwkmError], match: str | None = None) -> Iterator[None]:
         """What happens inside makes the client refuse, and forget nothing."""
         before = self.remembered() if (self.state / "current").exists() else None
         yield
@@ -297,7 +302,7 @@ class TestRoots:
         world: World,
         client: Client,
         break_it: Callable[[Root], None],
-        error: type[FleetError] | type[FormatError],
+        error: type[HwkmError],
     ) -> None:
         world.publish_list(1)
         client.refresh()
@@ -312,6 +317,110 @@ class TestRoots:
         staged.signed.roles[Targets.type].threshold = 1
         with pytest.raises(FleetRulesBroken):
             Fleet(encode_metadata(staged), str(world.directory), tmp_path / "s")
+
+
+class TestLog:
+    def test_a_list_that_both_signed_but_nobody_else_can_see_is_refused(
+        self, world: World, client: Client
+    ) -> None:
+        world.publish_list(1)
+        client.refresh()
+        with client.refuses(ListNotLogged, "list 2"):
+            world.publish_list(2, logged=False)
+
+    def test_a_root_that_is_not_in_the_log_is_refused(self, world: World, client: Client) -> None:
+        world.publish_list(1)
+        with client.refuses(ListNotLogged, "root 1"):
+            world.write_log(world.entries[1:])
+
+    def test_a_newer_list_in_the_log_shows_that_it_is_held_back(self, world: World, client: Client) -> None:
+        world.publish_list(1)
+        client.refresh()
+        with client.refuses(ListDowngrade, "held back"):
+            world.log(EntryKind.LIST, 2, b"the list that others see")
+
+    def test_a_log_shown_to_this_client_alone_is_a_fork(self, world: World, client: Client) -> None:
+        world.publish_list(1)
+        client.refresh()
+        before = list(world.entries)
+        with client.refuses(LogForked):
+            world.publish_list(2)
+            world.entries[1] = LogEntry("00" * 32, EntryKind.LIST, 1).encode()
+            world.write_log(world.entries)
+        world.entries = [*before, world.entries[-1]]
+        world.write_log(world.entries)
+        assert client.refresh().epoch == 2
+
+    def test_a_shorter_log_is_refused(self, world: World, client: Client) -> None:
+        world.publish_list(1)
+        client.refresh()
+        with client.refuses(LogRolledBack):
+            world.write_log(world.entries[:1])
+
+    @pytest.mark.parametrize("epoch", [1, 2])
+    def test_an_epoch_that_is_used_again_is_refused(self, world: World, client: Client, epoch: int) -> None:
+        world.publish_list(1)
+        world.publish_list(2)
+        with client.refuses(EpochReused, f"list {epoch} after list 2"):
+            world.log(EntryKind.LIST, epoch, b"another list")
+
+    def test_a_checkpoint_by_another_key_is_refused(self, world: World, client: Client) -> None:
+        world.publish_list(1)
+        client.refresh()
+        with client.refuses(NoteUnverified):
+            world.log_key = note_key("stranger.example/log")
+            world.write_log(world.entries)
+
+    def test_both_parties_can_move_the_fleet_to_another_log(self, world: World, client: Client) -> None:
+        world.publish_list(1)
+        client.refresh()
+        moved = LogPolicy(note_key("new.example/log").public(KeyType.ED25519))
+        staged = world.stage_root(log=moved)
+        world.log_key, world.origin, world.entries = note_key("new.example/log"), "new.example/log", []
+        world.publish_root(staged, ROOT_KEYS)
+        world.publish_list(2)
+        assert client.refresh().epoch == 2
+
+    def test_a_log_of_many_bundles_is_followed(self, world: World, client: Client) -> None:
+        world.publish_list(1)
+        client.refresh()
+        for number in range(2, 600):
+            world.entries.append(LogEntry("11" * 32, EntryKind.LIST, number).encode())
+        world.publish_list(600)
+        assert client.refresh().epoch == 600
+        world.publish_list(601)
+        assert client.refresh().epoch == 601
+
+
+class TestWitnesses:
+    WITNESSES = ("w1.example", "w2.example", "w3.example")
+
+    @pytest.fixture
+    def watched(self, world: World) -> World:
+        """A fleet whose checkpoints two of three witnesses must have cosigned."""
+        keys = tuple(note_key(name).public(KeyType.COSIGNATURE) for name in self.WITNESSES)
+        policy = LogPolicy(world.log_policy.log_key, keys, quorum=2)
+        world.publish_root(world.stage_root(log=policy), ROOT_KEYS)
+        world.publish_list(1)
+        return world
+
+    def test_enough_of_them_are_enough(self, watched: World, client: Client) -> None:
+        watched.write_log(watched.entries, [note_key("w1.example"), note_key("w3.example")])
+        assert client.refresh().epoch == 1
+
+    @pytest.mark.parametrize(
+        "names", [[], ["w2.example"], ["w2.example", "w2.example"], ["w2.example", "stranger.example"]]
+    )
+    def test_too_few_are_not(self, watched: World, client: Client, names: list[str]) -> None:
+        with client.refuses(NoteUnverified, "asked for"):
+            watched.write_log(watched.entries, [note_key(name) for name in names])
+
+    def test_a_root_that_asks_for_more_witnesses_than_it_names_is_refused(
+        self, world: World, client: Client
+    ) -> None:
+        keys = (note_key("w1.example").public(KeyType.COSIGNATURE),)
+        with pytest.raises(FormatError, match="more witnesses"):
+            world.stage_root(log=LogPolicy(world.log_policy.log_key, keys, quorum=2))
 
 
 class TestDamage:
@@ -339,7 +448,7 @@ class TestDamage:
         right = world.publish_list(1)
         fleet = client.refresh()
         files = [p for p in world.directory.rglob("*") if p.is_file() and p.name != "1.root.json"]
-        assert len(files) == 4
+        assert len(files) == 6
         for path in files:
             data = path.read_bytes()
             for place in range(0, len(data), 7):
@@ -347,7 +456,7 @@ class TestDamage:
                 fresh = Client(world, tmp_path / f"{path.name}-{place}")
                 try:
                     assert fresh.refresh() == fleet
-                except (FleetError, FormatError):
+                except HwkmError:
                     continue
             path.write_bytes(data)
         assert right == (world.directory / "targets" / f"{fleet.digest.hex()}.{LIST_PATH}").read_bytes()
