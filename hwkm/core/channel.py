@@ -36,6 +36,12 @@ class Channel:
         # Not select(2): a daemon with a thousand connections hands in a descriptor beyond its reach.
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
+        self._wake = select.poll()
+        self._wake.register(sock, select.POLLIN)
+
+    def wake_on(self, descriptor: int) -> None:
+        """Let :meth:`receive` also return when ``descriptor`` becomes readable."""
+        self._wake.register(descriptor, select.POLLIN)
 
     def receive_start(self) -> CoreStart:
         """Wait for the first message.
@@ -49,15 +55,15 @@ class Channel:
         return _start_decoder.decode(self._bodies.popleft())
 
     def receive(self, timeout_s: float | None) -> list[RequestFrame]:
-        """Return every request that has arrived; wait for the first one up to ``timeout_s``.
+        """Return every request that has arrived; wait up to ``timeout_s`` for the first, or to be woken.
 
         Raises:
             ChannelClosed: the daemon is gone.
             msgspec.DecodeError, UnicodeDecodeError, FormatError: the daemon does not keep to the message set.
         """
-        if not self._bodies and not self._readable(timeout_s):
+        if not self._bodies and not self._woken(timeout_s):
             return []
-        while self._readable(0):
+        while self._readable():
             self._read()
         frames = [_request_decoder.decode(body) for body in self._bodies]
         self._bodies.clear()
@@ -77,8 +83,11 @@ class Channel:
         except OSError as exc:
             raise ChannelClosed from exc
 
-    def _readable(self, timeout_s: float | None) -> bool:
-        return bool(self._poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000)))
+    def _woken(self, timeout_s: float | None) -> bool:
+        return bool(self._wake.poll(None if timeout_s is None else math.ceil(timeout_s * 1000)))
+
+    def _readable(self) -> bool:
+        return bool(self._poll.poll(0))
 
     def _read(self) -> None:
         try:

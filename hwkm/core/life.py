@@ -14,6 +14,7 @@ from hwkm.core.channel import Channel, ChannelClosed
 from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
 from hwkm.core.exclusive import hold_alone
 from hwkm.core.hardening import harden
+from hwkm.core.key_service import KeyService
 from hwkm.core.loop import Loop
 from hwkm.core.pin_file import read_pin
 from hwkm.core.service import Service
@@ -117,7 +118,10 @@ def _serve_token(
     anchor, counted_nodes = CountedAnchor(token.anchor), CountedNodes(nodes)
     cohort = hashlib.sha256(token.cohort_key.public_key()).digest()
     ledger = Ledger(anchor, counted_nodes, cohort)
-    service = Service(CountedCohortKey(token.cohort_key), anchor, counted_nodes, ledger, settings)
+    keys = KeyService(token.domain, token)
+    service = Service(
+        CountedCohortKey(token.cohort_key), anchor, counted_nodes, ledger, settings, keys.statistics
+    )
     channel.send_started(
         wire.Ready(
             cohort_public_key=token.cohort_key.public_key(),
@@ -128,7 +132,7 @@ def _serve_token(
         )
     )
     try:
-        Loop(channel, service, settle_delay_s=settings.settle_delay_ms / 1000).run()
+        Loop(channel, service, keys, settle_delay_s=settings.settle_delay_ms / 1000).run()
     except TokenError:
         return EXIT_RESTART
     return EXIT_OK

@@ -1,9 +1,12 @@
-"""The core's loop: take what has arrived, decide it in one batch, answer, settle when idle.
+"""The core's loop: take what has arrived, decide claims in one batch, answer keys in another, settle.
 
 Group commit needs no timer: claims that arrive while a batch is being decided wait in the
 socket and form the next batch, so an idle core commits at once and a busy one shares each
 anchor write among all that wait. Only verdicts, which nobody waits for, are given a short delay
 to ride along with the next commit.
+
+Claims and requests of the key service take turns: one batch of each, both bounded, so that neither
+waits for more than one batch of the other.
 """
 
 from __future__ import annotations
@@ -13,11 +16,23 @@ from collections import deque
 from typing import Final
 
 from hwkm.core.channel import Channel, ChannelClosed
+from hwkm.core.key_service import KeyService, weight
 from hwkm.core.service import Service
 from hwkm.errors import AnchorTampered, TokenError, TokenUnavailable
-from hwkm.wire.core_messages import CoreReply, Failed, OpenVault, ReplyFrame, Stop, VaultFaulted
+from hwkm.wire.core_messages import (
+    CoreReply,
+    Failed,
+    OpenVault,
+    ReplyFrame,
+    Stop,
+    VaultFaulted,
+    VaultRequest,
+)
+from hwkm.wire.key_messages import KeyRequest
 
 BATCH_CLAIMS_MAX: Final = 64
+BATCH_KEY_OPERATIONS: Final = 64
+"""A batch of key requests is full with this many operations; the request that fills it is taken whole."""
 
 # AnchorTampered in the middle of a life is as likely a session that fell out of step with the TPM
 # (one false answer on the bus); a new life tells the two apart, and refuses to start if it is true.
@@ -25,14 +40,19 @@ _RESTART_CODES: Final = (TokenError.code, TokenUnavailable.code, AnchorTampered.
 
 
 class Loop:
-    """Serves one channel with one service until the daemon ends it."""
+    """Serves one channel until the daemon ends it."""
 
-    def __init__(self, channel: Channel, service: Service, *, settle_delay_s: float) -> None:
+    def __init__(
+        self, channel: Channel, service: Service, keys: KeyService, *, settle_delay_s: float
+    ) -> None:
         self._channel = channel
         self._service = service
+        self._keys = keys
         self._settle_delay_s = settle_delay_s
         self._settle_at = 0.0
-        self._waiting: deque[tuple[int, OpenVault]] = deque()
+        self._claims: deque[tuple[int, OpenVault]] = deque()
+        self._key_requests: deque[tuple[int, KeyRequest]] = deque()
+        channel.wake_on(keys.wake_fd)
 
     def run(self) -> None:
         """Serve until the daemon asks to stop or closes the channel.
@@ -43,33 +63,37 @@ class Loop:
         """
         try:
             while not self._take_requests():
-                if self._waiting:
-                    self._decide_batch()
+                if self._claims:
+                    self._decide_claims()
                 elif self._service.has_deferred and time.monotonic() >= self._settle_at:
                     self._settle()
+                self._answer_keys()
         except ChannelClosed:
             self._service.settle()
 
     def _take_requests(self) -> bool:
-        """Answer what is not a claim, queue what is; return whether the daemon asked to stop."""
+        """Queue claims and key requests, answer the rest; return whether the daemon asked to stop."""
         for frame in self._channel.receive(self._patience_s()):
-            if isinstance(frame.body, OpenVault):
-                self._waiting.append((frame.number, frame.body))
-                continue
-            self._channel.send([ReplyFrame(frame.number, self._service.answer(frame.body))])
-            if isinstance(frame.body, Stop):
-                return True
+            body = frame.body
+            if isinstance(body, OpenVault):
+                self._claims.append((frame.number, body))
+            elif not isinstance(body, VaultRequest):
+                self._key_requests.append((frame.number, body))
+            else:
+                self._channel.send([ReplyFrame(frame.number, self._service.answer(body))])
+                if isinstance(body, Stop):
+                    return True
         return False
 
     def _patience_s(self) -> float | None:
-        if self._waiting:
+        if self._claims or self._key_requests:
             return 0.0
         if self._service.has_deferred:
             return max(0.0, self._settle_at - time.monotonic())
         return None
 
-    def _decide_batch(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_CLAIMS_MAX))]
+    def _decide_claims(self) -> None:
+        batch = [self._claims.popleft() for _ in range(min(len(self._claims), BATCH_CLAIMS_MAX))]
         try:
             replies = self._service.open_vaults([claim for _, claim in batch])
         except TokenError as exc:
@@ -79,9 +103,28 @@ class Loop:
         self._defer_settling()
         pairs = list(zip(batch, replies, strict=True))
         self._channel.send([ReplyFrame(number, reply) for (number, _), reply in pairs if reply is not None])
-        self._waiting.extendleft(claim for claim, reply in reversed(pairs) if reply is None)
+        self._claims.extendleft(claim for claim, reply in reversed(pairs) if reply is None)
         if any(_breaks_trust(reply) for reply in replies):
             raise TokenError("the hardware failed while a claim was decided")
+
+    def _answer_keys(self) -> None:
+        batch = self._next_key_requests()
+        try:
+            replies = self._keys.answer(batch)
+        except TokenError as exc:
+            failed = Failed(code=exc.code, message=f"{exc}; try again")
+            self._channel.send([ReplyFrame(number, failed) for number, _ in batch])
+            raise
+        if replies:
+            self._channel.send(replies)
+
+    def _next_key_requests(self) -> list[tuple[int, KeyRequest]]:
+        batch: list[tuple[int, KeyRequest]] = []
+        operations = 0
+        while self._key_requests and operations < BATCH_KEY_OPERATIONS:
+            batch.append(self._key_requests.popleft())
+            operations += weight(batch[-1][1])
+        return batch
 
     def _settle(self) -> None:
         self._service.settle()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from hwkm.core.clock import BootClock
 from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
 from hwkm.errors import (
     CohortMismatch,
-    DomainNotProvisioned,
     FormatError,
     LimitExceeded,
     ParamsRefused,
@@ -26,7 +25,7 @@ from hwkm.thm.challenges import Challenges
 from hwkm.thm.ledger import Ledger
 from hwkm.thm.opening import AttemptRules, ClaimRequest, VaultOpening
 from hwkm.wire import core_messages as wire
-from hwkm.wire.key_messages import KeyRequest
+from hwkm.wire.key_messages import KeyStatistics
 
 NOT_APPLIED = (TokenBusy, TokenFull, StorageUnavailable)
 """Errors after which the state is as before and the work may be tried again."""
@@ -45,6 +44,7 @@ class Service:
         nodes: CountedNodes,
         ledger: Ledger,
         settings: wire.CoreSettings,
+        key_statistics: Callable[[], KeyStatistics],
     ) -> None:
         self._cohort_key, self._anchor, self._nodes, self._ledger = cohort_key, anchor, nodes, ledger
         self._challenges = Challenges(
@@ -56,6 +56,7 @@ class Service:
         self._first_epoch = ledger.state.epoch
         self._batch_sizes: Tally[int] = Tally()
         self._mismatch: StorageMismatch | None = None
+        self._key_statistics = key_statistics
 
     @property
     def has_deferred(self) -> bool:
@@ -91,7 +92,7 @@ class Service:
         self._batch_sizes[sum(isinstance(o, _DECIDED) for o in outcomes)] += 1
         return [_reply_of(o) for o in outcomes]
 
-    def answer(self, request: wire.CoreRequest) -> wire.CoreReply:
+    def answer(self, request: wire.VaultRequest) -> wire.CoreReply:
         """Answer anything but a claim.
 
         Raises:
@@ -105,7 +106,7 @@ class Service:
         except (FormatError, CohortMismatch, ParamsRefused, LimitExceeded, *NOT_APPLIED) as exc:
             return wire.Failed(code=exc.code, message=str(exc))
 
-    def _answer(self, request: wire.CoreRequest) -> wire.CoreReply:
+    def _answer(self, request: wire.VaultRequest) -> wire.CoreReply:
         match request:
             case wire.IssueChallenge():
                 return self._issue_challenge(request)
@@ -120,8 +121,7 @@ class Service:
                 return wire.Done()
             case wire.OpenVault():
                 raise AssertionError("claims go through open_vaults")
-            case _:
-                return _refuse_key_request(request)
+        assert_never(request)
 
     def _refuse_after_mismatch(self) -> None:
         """Once storage was found not to match, no later request may find a part that does."""
@@ -166,12 +166,8 @@ class Service:
             challenges_open=len(self._challenges),
             batch_sizes=dict(self._batch_sizes),
             halted=self._mismatch is not None,
+            keys=self._key_statistics(),
         )
-
-
-def _refuse_key_request(_request: KeyRequest) -> wire.CoreReply:
-    exc = DomainNotProvisioned("the token holds no domain key")
-    return wire.Failed(code=exc.code, message=str(exc))
 
 
 def _reply_of(result: outcome.Outcome) -> wire.CoreReply | None:

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 import msgspec
 
-from hwkm.errors import FormatError, HwkmError, Unavailable
+from hwkm.errors import FormatError, HwkmError, LimitExceeded, Unavailable
 from hwkm.wire.core_messages import (
     CoreReply,
     CoreRequest,
@@ -17,7 +17,7 @@ from hwkm.wire.core_messages import (
     ReplyFrame,
     RequestFrame,
 )
-from hwkm.wire.framing import FrameReader, encode_frame
+from hwkm.wire.framing import REQUEST_BYTES_MAX, FrameReader, encode_frame
 from hwkm.wire.problems import Problem, error_of
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -60,12 +60,16 @@ class CoreLink(asyncio.Protocol):
 
         Raises:
             HwkmError: the core refused, by its own code.
+            LimitExceeded: the request has more than 1 MiB; it was not sent.
             Unavailable: the core ended; a claim may be presented again as it is.
         """
         self._number += 1
+        encoded = _encoder.encode(RequestFrame(self._number, request))
+        if len(encoded) > REQUEST_BYTES_MAX:
+            raise LimitExceeded(f"a request has {len(encoded)} bytes, at most {REQUEST_BYTES_MAX}")
         reply: asyncio.Future[CoreReply] = asyncio.get_running_loop().create_future()
         self._waiting[self._number] = reply
-        self._write(_encoder.encode(RequestFrame(self._number, request)))
+        self._write(encoded)
         answered = await reply
         if isinstance(answered, Failed):
             raise _error_of(answered)

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from hwkm.wire.core_messages import Statistics
+from hwkm.wire.key_messages import KeyStatistics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -106,6 +107,22 @@ class _CoreMetrics(Collector):
             "hwkm_halted", "1 if the attempt state does not match the token.", int(numbers.halted)
         )
         yield _batch_histogram(numbers.batch_sizes)
+        yield from _key_metrics(numbers.keys)
+
+
+def _key_metrics(keys: KeyStatistics) -> Iterator[Metric]:
+    operations = CounterMetricFamily(
+        "hwkm_key_operations", "Items of requests of the key service.", labels=["operation"]
+    )
+    for operation, count in keys.operations.items():
+        operations.add_metric([operation], count)
+    yield operations
+    yield CounterMetricFamily("hwkm_key_refusals", "Ciphertexts and stored keys refused.", keys.refused)
+    yield CounterMetricFamily("hwkm_key_hmacs", "HMACs computed in the token.", keys.hmacs)
+    yield CounterMetricFamily("hwkm_key_loads", "Keys loaded into the token.", keys.loads)
+    yield CounterMetricFamily("hwkm_key_cache_hits", "Uses of a key loaded already.", keys.cache_hits)
+    yield GaugeMetricFamily("hwkm_keys_loaded", "Keys loaded in the token.", keys.loaded)
+    yield CounterMetricFamily("hwkm_random_draws", "Draws of the token's generator.", keys.random_draws)
 
 
 def _batch_histogram(sizes: dict[int, int]) -> HistogramMetricFamily:

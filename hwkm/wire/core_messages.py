@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hwkm.wire.key_messages import KeyReply, KeyRequest
+from hwkm.wire.key_messages import KeyReply, KeyRequest, KeyStatistics
 from hwkm.wire.message import Message
 
 Params = Annotated[bytes, Meta(min_length=94, max_length=94)]
@@ -141,7 +141,8 @@ class Stop(Message, frozen=True, kw_only=True, tag="stop"):
     """Make deferred changes durable, answer, and end."""
 
 
-CoreRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | Stop | KeyRequest
+VaultRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | Stop
+CoreRequest = VaultRequest | KeyRequest
 CoreStart = Serve | Provision | Inspect | Sweep
 
 
@@ -211,6 +212,7 @@ class Statistics(Message, frozen=True, kw_only=True, tag="statistics"):
     challenges_open: int
     batch_sizes: dict[int, int]
     halted: bool
+    keys: KeyStatistics
 
 
 class Done(Message, frozen=True, kw_only=True, tag="done"):

@@ -8,12 +8,14 @@ from typing import Final
 
 from hwkm.errors import FormatError
 
-FRAME_BYTES_MAX: Final = 64 * 1024
+FRAME_BYTES_MAX: Final = 1024 * 1024 + 64 * 1024
+REQUEST_BYTES_MAX: Final = 1024 * 1024
+"""A reply to a request is never more than 64 KiB longer than it, or than 1 MiB."""
 HEAD: Final = struct.Struct(">I")
 
 
 def encode_frame(body: bytes) -> bytes:
-    """Prefix ``body`` (up to 64 KiB) with its length.
+    """Prefix ``body`` (up to 1,088 KiB) with its length.
 
     Raises:
         FormatError: it is too long.
@@ -33,7 +35,7 @@ class FrameReader:
         """Take in bytes and yield the bodies that are now whole.
 
         Raises:
-            FormatError: a frame announces more than 64 KiB.
+            FormatError: a frame announces more than 1,088 KiB.
         """
         self._buffer += data
         while len(self._buffer) >= HEAD.size:

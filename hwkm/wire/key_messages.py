@@ -172,6 +172,12 @@ class RewrapKeys(Message, frozen=True, kw_only=True, tag="rewrap_keys"):
     keys: Annotated[tuple[KeyRef, ...], Meta(min_length=1, max_length=KEYS_MAX)]
 
 
+class ForgetKey(Message, frozen=True, kw_only=True, tag="forget_key"):
+    """Unload every version of a key that was deleted. Answer: Done."""
+
+    key_id: KeyId
+
+
 class ReadDomain(Message, frozen=True, kw_only=True, tag="read_domain"):
     """What the hardware can do, and its domain keys. Answer: DomainRead."""
 
@@ -201,6 +207,7 @@ KeyRequest = (
     | AgreeKey
     | DrawRandom
     | RewrapKeys
+    | ForgetKey
     | ReadDomain
     | RotateDomain
     | RetireDomain
@@ -289,6 +296,18 @@ class DomainRead(Message, frozen=True, kw_only=True, tag="domain_read"):
     generations: tuple[int, ...]
     kinds: frozenset[KeyKind]
     loaded_max: int
+
+
+class KeyStatistics(Item, frozen=True):
+    """Counts since the core started. ``operations`` maps tags of requests to items asked for."""
+
+    operations: dict[str, int]
+    refused: int
+    hmacs: int
+    loads: int
+    cache_hits: int
+    loaded: int
+    random_draws: int
 
 
 KeyReply = (

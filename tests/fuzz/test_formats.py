@@ -18,13 +18,18 @@ from hwkm.crypto import p256, securebox
 from hwkm.crypto.knowledge_factor import KfAlgorithm, KfParams, encode_credential, hash_credential
 from hwkm.errors import DecryptionError, FormatError, InvalidKeyError
 from hwkm.formats.anchor import AnchorState
+from hwkm.formats.ciphertext import OVERHEAD_BYTES, CiphertextHead
+from hwkm.formats.context import encode_context, parse_context
 from hwkm.formats.counter import MAX_ATTEMPTS_CEILING, ClaimEntry, Counter, Instant
+from hwkm.formats.key_kind import KeyKind, KeyName
 from hwkm.formats.tree_node import NODE_BYTES_MAX, Branch, Leaf, parse_node
 from hwkm.formats.vault_params import VaultParams
+from hwkm.formats.wrapped_key import Backend, WrappedKey
 from hwkm.thm.opening import ClaimRequest
 from hwkm.thm.outcome import Opened, Refused, Wrong
 from hwkm.tokens.uri import MemoryUri, Pkcs11Uri, TpmUri, parse_token_uri
 from tests.fuzz.byte_strings import edited, near
+from tests.key_world import Cmk, memory_domain
 from tests.vault_world import World
 from tests.vectors.reference import p256 as curve
 
@@ -60,13 +65,29 @@ params = st.builds(
 leaves = st.builds(Leaf, digests, st.binary(min_size=1, max_size=NODE_BYTES_MAX - 33))
 branches = st.dictionaries(st.integers(0, 15), nonzero_digests, min_size=1).map(Branch)
 
+texts = st.text(max_size=12)
+contexts = st.dictionaries(texts.filter(bool), texts, max_size=4)
+key_names = st.builds(KeyName, st.binary(min_size=16, max_size=16), st.integers(1, 2**32 - 1))
+wrapped_keys = st.builds(
+    WrappedKey,
+    st.sampled_from(Backend),
+    st.sampled_from(KeyKind),
+    st.integers(1, 2**32 - 1),
+    key_names,
+    st.binary(min_size=1, max_size=60),
+    st.just(b"") | st.binary(min_size=32, max_size=32),
+)
+
 FORMATS: dict[str, tuple[Callable[[bytes], Encodable], st.SearchStrategy[Encodable]]] = {
     "anchor": (AnchorState.parse, anchors),
     "vault params": (VaultParams.parse, params),
     "claim entry": (ClaimEntry.parse, entries),
     "counter": (Counter.parse, counters),
     "tree node": (parse_node, leaves | branches),
+    "wrapped key": (WrappedKey.parse, wrapped_keys),
 }
+CMK = Cmk(memory_domain())
+GOOD_CIPHERTEXT = CMK.encrypt(b"data key", {"tenant": "mint"})
 every_format = pytest.mark.parametrize("name", FORMATS)
 
 
@@ -135,6 +156,42 @@ def test_key_in_params_is_refused_or_on_the_curve(point: bytes) -> None:
     assert parsed.cohort_public_key == point
     assert point[0] == 4
     assert curve.is_on_curve(x, y)
+
+
+# --- key service -----------------------------------------------------------------------------
+
+
+@settings(max_examples=300)
+@given(near(contexts.map(encode_context)))
+def test_context_is_refused_or_is_the_one_encoding(data: bytes) -> None:
+    try:
+        context = parse_context(data)
+    except FormatError:
+        return
+    assert encode_context(context) == data
+
+
+@settings(max_examples=300)
+@given(
+    near(st.builds(CiphertextHead, key_names, st.binary(min_size=16, max_size=16)).map(lambda h: h.encode()))
+)
+def test_ciphertext_is_refused_or_begins_with_its_head(data: bytes) -> None:
+    try:
+        head = CiphertextHead.parse(data)
+    except FormatError:
+        return
+    assert data.startswith(head.encode())
+    assert len(data) > OVERHEAD_BYTES
+
+
+@settings(max_examples=300)
+@given(near(st.just(GOOD_CIPHERTEXT)))
+def test_ciphertext_opens_or_raises_the_one_error(data: bytes) -> None:
+    try:
+        plaintext = CMK.decrypt(data, {"tenant": "mint"})
+    except DecryptionError:
+        return
+    assert (data, plaintext) == (GOOD_CIPHERTEXT, b"data key")
 
 
 # --- keys and boxes --------------------------------------------------------------------------

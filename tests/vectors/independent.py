@@ -11,6 +11,7 @@ their names, so that anyone can make them again. To write the files::
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import struct
 import unicodedata
@@ -22,7 +23,7 @@ from typing import Any
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id as OpensslArgon2id
 
 from tests.vectors.reference import attempt_tree as tree
-from tests.vectors.reference import ed25519, msgpack, p256, securebox
+from tests.vectors.reference import data_keys, ed25519, msgpack, p256, securebox
 from tests.vectors.reference import transparency as log
 from tests.vectors.reference.argon2id import Argon2id
 from tests.vectors.reference.securebox import Sealed, Sealing
@@ -535,6 +536,120 @@ def log_document() -> Document:
     }
 
 
+# --- key service -----------------------------------------------------------------------------
+
+CMK = fixed("customer master key")
+KEY_ID = fixed("key id", 16)
+TENANT = {"tenant": "mint", "file": "2026/invoice.pdf"}
+
+
+def context_vector(name: str, pairs: dict[str, str]) -> Document:
+    encoded = data_keys.encode_context(pairs)
+    return {
+        "name": name,
+        "pairs": list(pairs.items()),
+        "encoded": encoded,
+        "digest": hashlib.sha256(encoded).digest(),
+    }
+
+
+def context_document() -> Document:
+    many = {f"key {number}": "v" * number for number in range(64)}
+    return {
+        "spec": "docs/spec/context.md",
+        "origin": ORIGIN,
+        "contexts": [
+            context_vector("empty", {}),
+            context_vector("one pair", {"tenant": "mint"}),
+            context_vector("sorted by key, however it was written", TENANT),
+            context_vector("an empty value", {"flag": ""}),
+            context_vector("sorted by bytes of UTF-8, not of UTF-16", {"\U00010000": "a", "\uffee": "b"}),
+            context_vector(
+                "no normal form: what looks the same stays two keys", {"e\u0301": "1", "\u00e9": "2"}
+            ),
+            context_vector("64 pairs", many),
+        ],
+        "refused": [
+            {"why": "no count", "encoded": b"\0"},
+            {"why": "count without pairs", "encoded": b"\0\1"},
+            {"why": "bytes after the last pair", "encoded": b"\0\0\0"},
+            {"why": "pairs not sorted", "encoded": bytes.fromhex("0002 0001 62 0000 0001 61 0000")},
+            {"why": "a key twice", "encoded": bytes.fromhex("0002 0001 61 0000 0001 61 0001 31")},
+            {"why": "an empty key", "encoded": bytes.fromhex("0001 0000 0001 31")},
+            {"why": "a value cut short", "encoded": bytes.fromhex("0001 0001 61 0002 31")},
+            {"why": "not UTF-8", "encoded": bytes.fromhex("0001 0001 ff 0000")},
+            {
+                "why": "65 pairs",
+                "encoded": b"\0\x41" + b"".join(bytes([0, 1, 32 + n, 0, 0]) for n in range(65)),
+            },
+        ],
+    }
+
+
+def ciphertext_vector(name: str, version: int, pairs: dict[str, str], plaintext: bytes) -> Document:
+    context, nonce = data_keys.encode_context(pairs), fixed(f"{name}: nonce", 16)
+    made = asdict(data_keys.encrypt(CMK, KEY_ID, version, context, nonce, plaintext))
+    ciphertext = made.pop("ciphertext")
+    return {
+        "name": name,
+        "version": version,
+        "context": list(pairs.items()),
+        "nonce": nonce,
+        "plaintext": plaintext,
+        "intermediates": made,
+        "ciphertext": ciphertext,
+    }
+
+
+def ciphertext_document() -> Document:
+    return {
+        "spec": "docs/spec/ciphertext.md",
+        "origin": ORIGIN,
+        "customer_master_key": CMK,
+        "key_id": KEY_ID,
+        "vectors": [
+            ciphertext_vector("a data key", 1, TENANT, fixed("data key")),
+            ciphertext_vector("no context", 1, {}, fixed("data key")),
+            ciphertext_vector("one byte, the last version", 2**32 - 1, TENANT, b"x"),
+            ciphertext_vector(
+                "several blocks", 2, {"tenant": "mint"}, b"plaintext of more than one AES block"
+            ),
+        ],
+    }
+
+
+def wrapped_vector(name: str, numbers: tuple[int, int, int, int], blob: bytes, key: bytes | None) -> Document:
+    backend, kind, generation, version = numbers
+    bound = data_keys.bound_part(backend, kind, generation, KEY_ID, version, blob)
+    binding = hmac.new(key, bound, hashlib.sha256).digest() if key else b""
+    return {
+        "name": name,
+        "backend": backend,
+        "kind": kind,
+        "generation": generation,
+        "key_id": KEY_ID,
+        "version": version,
+        "blob": blob,
+        "binding_key": key,
+        "binding": binding,
+        "encoded": bound + binding,
+    }
+
+
+def wrapped_key_document() -> Document:
+    mac_key = fixed("binding key")
+    return {
+        "spec": "docs/spec/wrapped-key.md",
+        "origin": ORIGIN,
+        "vectors": [
+            wrapped_vector("on a PKCS#11 token", (2, 1, 1, 1), fixed("blob") + fixed("blob", 8), mac_key),
+            wrapped_vector(
+                "bound by the hardware's own object", (3, 6, 2**32 - 1, 2**32 - 1), fixed("b"), None
+            ),
+        ],
+    }
+
+
 # --- files -----------------------------------------------------------------------------------
 
 DOCUMENTS: dict[str, Callable[[], Document]] = {
@@ -544,6 +659,9 @@ DOCUMENTS: dict[str, Callable[[], Document]] = {
     "hwkm_attempt_tree.json": attempt_tree_document,
     "hwkm_anchor.json": anchor_document,
     "hwkm_core_channel.json": core_channel_document,
+    "hwkm_context.json": context_document,
+    "hwkm_ciphertext.json": ciphertext_document,
+    "hwkm_wrapped_key.json": wrapped_key_document,
     "hwkm_log.json": log_document,
 }
 

@@ -32,14 +32,16 @@ def test_second_computation_imports_nothing_of_hwkm() -> None:
             assert not [name for name in names if name.split(".")[0] == "hwkm"], source
 
 
-def test_aes_block() -> None:
-    vector = STANDARDS["aes_128"]
+@pytest.mark.parametrize("name", ["aes_128", "aes_256"])
+def test_aes_block(name: str) -> None:
+    vector = STANDARDS[name]
     block = aes_gcm.encrypt_block(unhex(vector, "key"), unhex(vector, "plaintext"))
     assert block == unhex(vector, "ciphertext")
 
 
-def test_aes_gcm() -> None:
-    vector = STANDARDS["aes_128_gcm"]
+@pytest.mark.parametrize("name", ["aes_128_gcm", "aes_256_gcm"])
+def test_aes_gcm(name: str) -> None:
+    vector = STANDARDS[name]
     key, nonce, header = (unhex(vector, name) for name in ("key", "nonce", "associated_data"))
     plaintext, sealed = unhex(vector, "plaintext"), (unhex(vector, "ciphertext"), unhex(vector, "tag"))
     assert aes_gcm.encrypt(key, nonce, header, plaintext) == sealed

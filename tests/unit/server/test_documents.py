@@ -9,6 +9,7 @@ from hwkm.server import exit_codes
 from hwkm.server.metrics import Metrics
 from hwkm.server.policy_file import load_policy
 from hwkm.wire.core_messages import Statistics
+from hwkm.wire.key_messages import KeyStatistics
 from hwkm.wire.operations import OPERATIONS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -21,6 +22,7 @@ STATISTICS = Statistics(
     challenges_open=0,
     batch_sizes={},
     halted=False,
+    keys=KeyStatistics({}, 0, 0, 0, 0, 0, 0),
 )
 
 

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hwkm.server.metrics import Metrics
 from hwkm.wire.core_messages import Statistics
+from hwkm.wire.key_messages import KeyStatistics
 
 STATISTICS = Statistics(
     epoch=7,
@@ -16,6 +17,7 @@ STATISTICS = Statistics(
     challenges_open=2,
     batch_sizes={1: 3, 64: 2, 200: 1},
     halted=False,
+    keys=KeyStatistics({"decrypt_data": 3}, 1, 4, 2, 5, 2, 1),
 )
 
 
@@ -42,6 +44,8 @@ def test_the_numbers_of_the_core_are_there_while_there_is_one() -> None:
     assert found["hwkm_commits_total"] == 4
     assert found["hwkm_nv_writes_total"] == 5
     assert found["hwkm_epoch"] == 7
+    assert found["hwkm_key_operations_total[decrypt_data]"] == 3
+    assert (found["hwkm_key_loads_total"], found["hwkm_key_cache_hits_total"]) == (2, 5)
     assert "hwkm_commits_total" not in samples(Metrics().exposition(None))
 
 

@@ -1,4 +1,4 @@
-"""AES-128-GCM from its definitions (FIPS 197, NIST SP 800-38D). Slow: a few kilobytes a second."""
+"""AES-GCM with keys of 128 or 256 bits from its definitions (FIPS 197, NIST SP 800-38D). Slow: a few kilobytes a second."""
 
 from __future__ import annotations
 
@@ -38,16 +38,20 @@ def _xor(left: bytes, right: bytes) -> bytes:
 
 
 def _round_keys(key: bytes) -> list[bytes]:
-    words = [key[at : at + 4] for at in range(0, 16, 4)]
+    """FIPS 197 section 5.2."""
+    length = len(key) // 4
+    words = [key[at : at + 4] for at in range(0, len(key), 4)]
     constant = 1
-    for index in range(4, 44):
+    for index in range(length, 4 * (length + 7)):
         word = words[-1]
-        if index % 4 == 0:
+        if index % length == 0:
             word = word[1:].translate(_SBOX) + word[:1].translate(_SBOX)
             word = bytes([word[0] ^ constant]) + word[1:]
             constant = _times_two(constant)
-        words.append(_xor(words[-4], word))
-    return [b"".join(words[at : at + 4]) for at in range(0, 44, 4)]
+        elif length > 6 and index % length == 4:
+            word = word.translate(_SBOX)
+        words.append(_xor(words[-length], word))
+    return [b"".join(words[at : at + 4]) for at in range(0, len(words), 4)]
 
 
 def _shift_rows(state: bytes) -> bytes:
