@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hwkm.formats.context import encode_context
 from hwkm.formats.key_kind import KeyKind, KeyName
 from hwkm.thm.data_keys import begin_opening, begin_sealing
+from hwkm.tokens.memory import InsecureAuditKey
 from hwkm.tokens.memory_domain import InsecureDomain, new_domain_key
 
 Context = Mapping[str, str]
@@ -16,7 +17,8 @@ Context = Mapping[str, str]
 
 def memory_domain() -> InsecureDomain:
     """A module with its first domain key, kept nowhere."""
-    return InsecureDomain((new_domain_key(1),), lambda _keys: None)
+    audit_key = InsecureAuditKey(secrets.token_bytes(32))
+    return InsecureDomain((new_domain_key(1),), lambda _keys: None, secrets.token_bytes(32), audit_key)
 
 
 @dataclass
