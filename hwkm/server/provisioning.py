@@ -27,7 +27,7 @@ from hwkm.store.migration import upgrade
 from hwkm.store.records import Records
 from hwkm.wire.core_messages import Inventory, Swept
 
-_SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
+_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", "-log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _destroy_files(config: Config, existing: Existing) -> None:
 
 
 def _remove_sqlite(path: Path) -> None:
-    for suffix in _SQLITE_SUFFIXES:
+    for suffix in _SUFFIXES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 

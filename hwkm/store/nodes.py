@@ -1,8 +1,14 @@
-"""Node store of the attempt tree: one SQLite table, SHA-256 digest to node bytes.
+"""Node store of the attempt tree: SHA-256 digest to node bytes.
 
 Not trusted for anything but availability: the tree checks every node it reads against the
 digest it asked for. What a ``put`` made durable is there after a crash of the process or of
-the machine (WAL, ``synchronous=FULL``: the log is fsynced before a commit returns).
+the machine.
+
+A put is one record in the :class:`~hwkm.store.node_log.NodeLog` and stays in memory as well. When
+the log is full, and at every start, all that is in it goes into the
+:class:`~hwkm.store.node_database.NodeDatabase` in one transaction, which begins a new generation
+of the log. So at any moment the content is that of the database with the records of its own
+generation on top; a crash between the two steps leaves records of an older one, which nobody reads.
 
 **Why deletion is late.** ``put`` runs *before* the anchor moves. If the machine stops between
 the two, the anchor still names the old root, so a ``put`` must never delete what that root
@@ -10,66 +16,49 @@ needs. The caller therefore passes in ``obsolete`` only digests that no state *f
 anchored one on* refers to, which means: the nodes that commit N made superfluous are deleted
 by the ``put`` of commit N + 1, when the anchor is known to stand at N. What a crash leaves
 undeleted is removed by :meth:`SqliteNodeStore.sweep`.
-
-The file is held under an exclusive lock for the life of the process: a second core on the
-same store is refused, and no shared-memory file is needed. Why SQLite: ``docs/adr/0005``.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from hwkm.errors import StorageMismatch, StorageUnavailable
+from hwkm.formats.node_log import Changes
 from hwkm.store.faults import storage_fault
-from hwkm.store.private_file import create_private
+from hwkm.store.node_database import NodeCounters, NodeDatabase
+from hwkm.store.node_log import LOG_BYTES, NodeLog
 
-_APPLICATION_ID: Final = 0x68776B6E  # "hwkn", in the file's header
-_SCHEMA_VERSION: Final = 1
-_LOCK_WAIT_S: Final = 1.0
-_SWEPT_AT_ONCE: Final = 4096
-
-_SCHEMA: Final = (
-    "CREATE TABLE node (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID",
-    "CREATE TABLE tally (nodes INTEGER NOT NULL) STRICT",
-    "INSERT INTO tally VALUES (0)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {_SCHEMA_VERSION}",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeCounters:
-    """How full a node store is."""
-
-    nodes: int
-    bytes_used: int
-    """Database pages in use times the page size; the write-ahead log is not counted."""
+LOG_SUFFIX: Final = "-log"
 
 
 class SqliteNodeStore:
-    """A :class:`hwkm.thm.ports.NodeStore` in one file, used by one thread."""
+    """A :class:`hwkm.thm.ports.NodeStore` in a SQLite file and its log, used by one thread."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Open the store at ``path``; an absent file is made, mode 0600.
+    def __init__(self, path: Path | str, *, log_bytes: int = LOG_BYTES) -> None:
+        """Open the store at ``path``, with its log beside it; absent files are made, mode 0600.
 
         Raises:
-            StorageMismatch: the file is damaged, or is not a node store of this version.
-            StorageUnavailable: the file cannot be opened, or another process holds it.
+            StorageMismatch: a file is damaged, or is not a node store of this version.
+            StorageUnavailable: a file cannot be opened, or another process holds the store.
         """
         self._path = Path(path)
-        with _translated(self._path):
-            create_private(self._path)
-            self._database = sqlite3.connect(self._path, timeout=_LOCK_WAIT_S, isolation_level=None)
+        self._log_path = self._path.with_name(self._path.name + LOG_SUFFIX)
+        self._recent: dict[bytes, bytes | None] = {}
+        self._log_usable = False
+        self._database = NodeDatabase(self._path)
+        try:
+            with self._log_faults():
+                self._log = NodeLog(self._log_path, log_bytes)
             try:
-                _prepare(self._database, self._path)
+                self._replay()
             except BaseException:
-                self._database.close()
+                self._log.close()
                 raise
+        except BaseException:
+            self._database.close()
+            raise
 
     def get(self, digest: bytes) -> bytes | None:
         """Return what is stored under ``digest`` (32 bytes), unchecked, or None.
@@ -78,68 +67,55 @@ class SqliteNodeStore:
             StorageMismatch: the file is damaged.
             StorageUnavailable: storage failed.
         """
-        with _translated(self._path):
-            row = self._database.execute("SELECT bytes FROM node WHERE digest = ?", (digest,)).fetchone()
-        if row is None:
-            return None
-        return _node_bytes(row[0], self._path)
+        if digest in self._recent:
+            return self._recent[digest]
+        return self._database.get(digest)
 
     def put(self, nodes: Mapping[bytes, bytes], obsolete: Iterable[bytes] = ()) -> None:
-        """Store ``nodes`` and delete ``obsolete`` in one transaction, fsynced when this returns.
+        """Store ``nodes`` and delete ``obsolete``, all or nothing, on the disk when this returns.
 
         ``obsolete`` holds digests that no state from the anchored one on refers to (see above);
         a digest in both is kept, one that is absent is passed over.
 
         Raises:
+            FormatError: a digest is not 32 bytes, or a node is longer than 8,192.
             StorageMismatch: the file is damaged.
             StorageUnavailable: storage failed (disk full); nothing was applied or all of it
                 was, and the store can be used again.
         """
-        superfluous = [(digest,) for digest in obsolete if digest not in nodes]
-        with self._transaction() as database:
-            added = _insert(database, nodes)
-            removed = database.executemany("DELETE FROM node WHERE digest = ?", superfluous).rowcount
-            _count(database, added - max(removed, 0))
+        changes: dict[bytes, bytes | None] = {**dict.fromkeys(obsolete), **nodes}
+        if self._log_usable and self._append(changes):
+            self._recent.update(changes)
+        else:
+            self._drain(changes)
 
     def sweep(self, reachable: Iterable[bytes]) -> int:
         """Delete every node whose digest is not in ``reachable``; return how many went.
 
         Call it only while the anchor stands at the root that ``reachable`` was walked from, with
         no ``put`` waiting for its anchor. Nothing is deleted unless ``reachable`` ends normally,
-        so a walk that raises on a missing node costs nothing. Keeps about 50 bytes of memory a
-        reachable node; deletes in up to 256 transactions, a crash between them does no harm.
+        so a walk that raises on a missing node costs nothing.
 
         Raises:
-            StorageMismatch: the file is damaged.
-            StorageUnavailable: storage failed; some orphans may be gone.
+            StorageMismatch, StorageUnavailable: as :meth:`NodeDatabase.sweep`.
         """
-        with _translated(self._path):
-            _mark(self._database, reachable)
-        try:
-            # Several transactions, so that the log of one stays small; each is harmless by itself.
-            width = max(1, min(256, 256 * _SWEPT_AT_ONCE // (self.counters().nodes or 1)))
-            return sum(self._sweep_range(first, first + width - 1) for first in range(0, 256, width))
-        finally:
-            with _translated(self._path):
-                self._database.execute("DELETE FROM temp.marked")
+        self._drain({})
+        return self._database.sweep(reachable)
 
     def counters(self) -> NodeCounters:
-        """Return the counters, without a scan.
+        """Return the counters, without a scan; the log is emptied for it.
 
         Raises:
             StorageMismatch: the file is damaged.
             StorageUnavailable: storage failed.
         """
-        with _translated(self._path):
-            pages = _pragma(self._database, "page_count") - _pragma(self._database, "freelist_count")
-            page_bytes = _pragma(self._database, "page_size")
-            (nodes,) = self._database.execute("SELECT nodes FROM tally").fetchone()
-        return NodeCounters(nodes=nodes, bytes_used=pages * page_bytes)
+        self._drain({})
+        return self._database.counters()
 
     def close(self) -> None:
-        """Close the file and let go of its lock. May be called again."""
-        with _translated(self._path):
-            self._database.close()
+        """Close the files and let go of the lock. May be called again."""
+        self._log.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -147,103 +123,36 @@ class SqliteNodeStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _sweep_range(self, first: int, last: int) -> int:
-        """Delete the unmarked nodes whose digest begins with a byte from ``first`` to ``last``."""
-        bounds = (bytes([first]), bytes([min(last, 255)]) + b"\xff" * 32)
-        with self._transaction() as database:
-            removed = database.execute(
-                "DELETE FROM node WHERE digest BETWEEN ? AND ?"
-                " AND digest NOT IN (SELECT digest FROM temp.marked)",
-                bounds,
-            ).rowcount
-            _count(database, -removed)
-        return removed
+    def _append(self, changes: Changes) -> bool:
+        """Put changes into the log, if there is room. After a failure it is not used again until it is empty."""
+        self._log_usable = False
+        with self._log_faults():
+            appended = self._log.append(changes)
+        self._log_usable = appended
+        return appended
+
+    def _drain(self, changes: Changes) -> None:
+        """Bring what is in the log, and ``changes``, into the database; empty the log.
+
+        If this fails, the transaction may still be found whole after a crash, and the log would
+        then be of an older generation. So nothing is appended until another attempt succeeds.
+        """
+        together = {**self._recent, **changes}
+        self._log_usable = False
+        if together:
+            self._database.take_over(together)
+        self._log.begin(self._database.log_generation)
+        self._recent = {}
+        self._log_usable = True
+
+    def _replay(self) -> None:
+        for changes in self._log.take(self._database.log_generation):
+            self._recent.update(changes)
+        self._drain({})
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit at the end, or roll back and leave the store usable."""
-        with _translated(self._path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                # SQLite has rolled back by itself after some errors (disk full), not after others.
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Let no error of SQLite or of the operating system out under its own name."""
-    try:
-        yield
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
-        raise storage_fault(exc, path) from exc
-
-
-def _prepare(database: sqlite3.Connection, path: Path) -> None:
-    """Take the lock, set the durability and check or make the schema."""
-    database.execute("PRAGMA locking_mode = EXCLUSIVE")
-    if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-        raise StorageUnavailable(f"{path} cannot be put into write-ahead mode")
-    database.execute("PRAGMA synchronous = FULL")
-    # A damaged or hostile file must not run code through its schema, nor fault through a mapping.
-    database.execute("PRAGMA trusted_schema = OFF")
-    database.execute("PRAGMA mmap_size = 0")
-    database.execute("PRAGMA temp_store = MEMORY")
-    _check_schema(database, path)
-    database.execute("CREATE TEMP TABLE marked (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID")
-
-
-def _check_schema(database: sqlite3.Connection, path: Path) -> None:
-    identity = (_pragma(database, "application_id"), _pragma(database, "user_version"))
-    if identity == (0, 0) and not database.execute("SELECT 1 FROM sqlite_schema").fetchone():
-        _create_schema(database)
-        identity = (_APPLICATION_ID, _SCHEMA_VERSION)
-    if identity != (_APPLICATION_ID, _SCHEMA_VERSION):
-        raise StorageMismatch(f"{path} is not a node store of version {_SCHEMA_VERSION}")
-    (nodes,) = database.execute("SELECT nodes FROM tally").fetchone() or (None,)
-    if not isinstance(nodes, int):
-        raise StorageMismatch(f"{path} has lost its tally of nodes")
-
-
-def _create_schema(database: sqlite3.Connection) -> None:
-    """Make the tables in one transaction, so that a crash leaves an empty file or a whole store."""
-    database.execute("BEGIN IMMEDIATE")
-    for statement in _SCHEMA:
-        database.execute(statement)
-    database.execute("COMMIT")
-
-
-def _insert(database: sqlite3.Connection, nodes: Mapping[bytes, bytes]) -> int:
-    """Return how many digests are new; what lies wrongly under a known digest is replaced."""
-    added = database.executemany("INSERT OR IGNORE INTO node VALUES (?, ?)", nodes.items()).rowcount
-    if added < len(nodes):
-        database.executemany(
-            "UPDATE node SET bytes = :bytes WHERE digest = :digest AND bytes IS NOT :bytes",
-            ({"digest": digest, "bytes": stored} for digest, stored in nodes.items()),
-        )
-    return max(added, 0)
-
-
-def _mark(database: sqlite3.Connection, reachable: Iterable[bytes]) -> None:
-    database.execute("DELETE FROM temp.marked")
-    database.executemany("INSERT OR IGNORE INTO temp.marked VALUES (?)", ((digest,) for digest in reachable))
-
-
-def _count(database: sqlite3.Connection, change: int) -> None:
-    if change:
-        database.execute("UPDATE tally SET nodes = nodes + ?", (change,))
-
-
-def _pragma(database: sqlite3.Connection, name: str) -> int:
-    (value,) = database.execute(f"PRAGMA {name}").fetchone()
-    return int(value)
-
-
-def _node_bytes(value: Any, path: Path) -> bytes:
-    if not isinstance(value, bytes):
-        raise StorageMismatch(f"{path} holds something that is not bytes under a digest")
-    return value
+    def _log_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise storage_fault(exc, self._log_path) from exc

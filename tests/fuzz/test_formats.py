@@ -22,6 +22,7 @@ from hwkm.formats.ciphertext import OVERHEAD_BYTES, CiphertextHead
 from hwkm.formats.context import encode_context, parse_context
 from hwkm.formats.counter import MAX_ATTEMPTS_CEILING, ClaimEntry, Counter, Instant
 from hwkm.formats.key_kind import KeyKind, KeyName
+from hwkm.formats.node_log import Changes, encode_record, read_records
 from hwkm.formats.tree_node import NODE_BYTES_MAX, Branch, Leaf, parse_node
 from hwkm.formats.vault_params import VaultParams
 from hwkm.formats.wrapped_key import Backend, WrappedKey
@@ -332,3 +333,19 @@ def test_the_claim_that_was_damaged_is_good() -> None:
     vault = world.seal()
     assert isinstance(world.guess_right(vault), Opened)
     assert isinstance(world.guess_wrong(vault), Wrong)
+
+
+changes_of_nodes = st.lists(
+    st.dictionaries(digests, st.none() | st.binary(max_size=100), max_size=4), min_size=1, max_size=4
+)
+
+
+@given(puts=changes_of_nodes, generation=numbers, data=st.data())
+def test_a_node_log_ends_at_what_is_not_whole_and_never_fails(
+    puts: list[Changes], generation: int, data: st.DataObject
+) -> None:
+    log = b"".join(encode_record(generation, changes) for changes in puts)
+    assert list(read_records(log, generation)) == puts
+    damaged = data.draw(near(st.just(log)))
+    whole = b"".join(encode_record(generation, changes) for changes in read_records(damaged, generation))
+    assert damaged.startswith(whole)

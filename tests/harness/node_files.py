@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -18,7 +19,10 @@ Nodes = dict[bytes, bytes]
 def read_nodes(path: Path) -> Nodes:
     """Everything in a store that no core holds."""
     with _opened(path) as database:
-        return dict(database.execute("SELECT digest, bytes FROM node").fetchall())
+        stored = dict(database.execute("SELECT digest, bytes FROM node").fetchall())
+        (generation,) = database.execute("SELECT log_generation FROM tally").fetchone()
+    stored |= dict(_logged(_log_of(path).read_bytes(), generation))
+    return {digest: node for digest, node in stored.items() if node is not None}
 
 
 def write_nodes(path: Path, nodes: Mapping[bytes, bytes]) -> None:
@@ -27,6 +31,7 @@ def write_nodes(path: Path, nodes: Mapping[bytes, bytes]) -> None:
         database.execute("DELETE FROM node")
         database.executemany("INSERT INTO node VALUES (?, ?)", nodes.items())
         database.execute("UPDATE tally SET nodes = ?", (len(nodes),))
+    _log_of(path).write_bytes(b"")
 
 
 def nodes_of(files: Files, name: str = "nodes.db") -> Nodes:
@@ -58,6 +63,24 @@ def root_of(nodes: Nodes) -> bytes:
     }
     (root,) = nodes.keys() - children
     return root
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-log")
+
+
+def _logged(log: bytes, generation: int) -> Iterator[tuple[bytes, bytes | None]]:
+    """What the whole records of a generation changed (``docs/spec/node-log.md``)."""
+    at = 0
+    while log[at + 32 : at + 40] == generation.to_bytes(8, "big"):
+        end = at + 44 + int.from_bytes(log[at + 40 : at + 44], "big")
+        if hashlib.sha256(log[at + 32 : end]).digest() != log[at : at + 32]:
+            return
+        at += 44
+        while at < end:
+            digest, size = log[at : at + 32], int.from_bytes(log[at + 32 : at + 34], "big")
+            yield digest, log[at + 34 : at + 33 + size] if size else None
+            at += 34 + max(0, size - 1)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Programs that write to a store, say what was made durable, and are watched by the storage layer.
 
 ``python -m tests.harness.workloads NAME DIRECTORY``. What they were told is durable they write to the
-file ``acknowledged``, one byte an item. ``HWKM_INSECURE_UNSYNCED=1`` turns off the syncs of SQLite, to
+file ``acknowledged``, one byte an item. ``HWKM_INSECURE_UNSYNCED=1`` turns off the syncs, to
 prove that the layer notices.
 """
 
@@ -24,6 +24,8 @@ from tests.unit.store.examples import KEYS, blob, handle, sqlite_url, vault
 
 ACKNOWLEDGED: Final = "acknowledged"
 PUTS: Final = 6
+LOG_BYTES: Final = 8192
+"""Of a node store: room for four of the puts."""
 LIVES: Final = 2
 REPLACEMENTS: Final = 3
 APPENDS: Final = 8
@@ -41,7 +43,7 @@ def put_nodes(directory: Path) -> None:
     """Two lives of a node store; every put makes the nodes of the one before the last obsolete."""
     number = 0
     for _ in range(LIVES):
-        with SqliteNodeStore(directory / "nodes.db") as store:
+        with SqliteNodeStore(directory / "nodes.db", log_bytes=LOG_BYTES) as store:
             for _ in range(PUTS):
                 store.put(commit(number), commit(number - 2))
                 acknowledge(directory)
@@ -89,9 +91,10 @@ class _Careless(sqlite3.Connection):
 
 
 def _forget_to_sync() -> None:
-    """From here on every SQLite connection of this process does."""
+    """From here on every SQLite connection of this process does, and so do our own files."""
     careless = functools.partial(sqlite3.connect, factory=_Careless)
     sqlite3.connect = sqlite3.dbapi2.connect = careless  # type: ignore[assignment]
+    os.fdatasync = os.fsync = lambda _descriptor: None  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

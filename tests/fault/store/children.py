@@ -19,6 +19,8 @@ from tests.unit.audit.examples import entry
 from tests.unit.store.examples import KEYS, blob, handle, node, nodes, sqlite_url, vault
 
 FULL_BYTES = 400_000
+LOG_BYTES = 16_384
+"""Of a node store, so that its log is emptied every few puts."""
 NODES_A_COMMIT = 5
 
 
@@ -38,7 +40,7 @@ def acknowledge(number: int) -> None:
 
 def put_nodes_for_ever(directory: Path) -> None:
     """Every commit makes the nodes of the one before the last obsolete."""
-    store = SqliteNodeStore(directory / "nodes.db")
+    store = SqliteNodeStore(directory / "nodes.db", log_bytes=LOG_BYTES)
     number = 0
     while True:
         store.put(commit(number), commit(number - 2))
@@ -104,7 +106,7 @@ def _limit_file_size(limit: int) -> None:
 
 def fill_nodes(directory: Path) -> None:
     """Nodes that were acknowledged are there, the refused ones are not, and the store goes on."""
-    with SqliteNodeStore(directory / "nodes.db") as store:
+    with SqliteNodeStore(directory / "nodes.db", log_bytes=LOG_BYTES) as store:
         full = until_full(lambda number: store.put(commit(number), commit(number - 100)))
         assert full > 10
         _check_nodes(store, full)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hwkm.errors import StorageMismatch, StorageUnavailable
+from hwkm.errors import FormatError, StorageMismatch, StorageUnavailable
 from hwkm.store.nodes import SqliteNodeStore
 from tests.unit.store.examples import node, nodes
 
@@ -128,8 +128,8 @@ def test_a_walk_that_fails_on_a_missing_node_deletes_nothing(store: SqliteNodeSt
 
 def test_a_failed_put_changes_nothing_and_the_store_can_be_used(store: SqliteNodeStore) -> None:
     store.put(nodes("old"), [])
-    with pytest.raises(StorageUnavailable):
-        store.put({**nodes("new"), node("bad")[0]: object()}, nodes("old"))  # type: ignore[dict-item]
+    with pytest.raises(FormatError):
+        store.put({**nodes("new"), node("bad")[0]: bytes(8193)}, nodes("old"))
     assert store.get(node("new")[0]) is None
     assert store.get(node("old")[0]) is not None
     store.put(nodes("new"), [])
@@ -146,7 +146,7 @@ def test_a_second_process_is_refused(store: SqliteNodeStore, path: Path) -> None
 def test_the_files_are_private_to_their_owner(store: SqliteNodeStore, path: Path) -> None:
     store.put(nodes("a"), [])
     modes = {name.name: stat.S_IMODE(name.stat().st_mode) for name in path.parent.iterdir()}
-    assert modes == {"nodes.db": 0o600, "nodes.db-wal": 0o600}
+    assert modes == {"nodes.db": 0o600, "nodes.db-wal": 0o600, "nodes.db-log": 0o600}
 
 
 def test_after_closing_every_use_is_a_typed_error(path: Path) -> None:

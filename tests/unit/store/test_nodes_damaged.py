@@ -20,10 +20,11 @@ EVERYTHING = nodes(*(f"node {number}" for number in range(200)))
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A closed store of 200 nodes, all of it in the main file."""
+    """A closed store of 200 nodes, all of it in the database file: to be counted they leave the log."""
     path = tmp_path / "nodes.db"
     with SqliteNodeStore(path) as store:
         store.put(EVERYTHING, [])
+        assert store.counters().nodes == len(EVERYTHING)
     return path
 
 
@@ -60,8 +61,8 @@ def test_another_sqlite_database_is_refused_and_left_alone(tmp_path: Path) -> No
 
 
 def test_a_store_of_a_newer_version_is_refused(path: Path) -> None:
-    alter(path, "PRAGMA user_version = 2")
-    with pytest.raises(StorageMismatch, match="version 1"):
+    alter(path, "PRAGMA user_version = 3")
+    with pytest.raises(StorageMismatch, match="version 2"):
         use(path)
 
 
