@@ -7,6 +7,7 @@
 #   softhsm2.conf   export SOFTHSM2_CONF=DIR/softhsm2.conf before the library is loaded
 #   tokens/         the token itself
 #   pin             the user PIN, mode 0600
+#   so-pin          the security officer's PIN, mode 0600: for hwkmd init --so-pin-file only
 #   uri             what was printed
 # A second run on the same DIR only prints the URI again.
 set -eu
@@ -34,9 +35,8 @@ module_path() {
 
 # softhsm2-util takes PINs from argv, where every user of the machine can read them, or from a
 # terminal. So it gets a terminal: script(1) makes one, and its echo goes nowhere.
-make_token() { # label, PIN
-    so_pin=$(random_hex 16)
-    printf '%s\n%s\n%s\n%s\n' "$so_pin" "$so_pin" "$2" "$2" |
+make_token() { # label, PIN, SO PIN
+    printf '%s\n%s\n%s\n%s\n' "$3" "$3" "$2" "$2" |
         script -qec "softhsm2-util --init-token --free --label $1" /dev/null >/dev/null ||
         die "softhsm2-util could not make the token"
 }
@@ -56,9 +56,11 @@ if [ ! -e "$dir/uri" ]; then
     export SOFTHSM2_CONF
     label=hwkm-$(random_hex 4)
     pin=$(random_hex 16)
-    make_token "$label" "$pin"
+    so_pin=$(random_hex 16)
+    make_token "$label" "$pin" "$so_pin"
     softhsm2-util --show-slots | grep -q "$label" || die "softhsm2-util made no token"
     printf '%s' "$pin" >"$dir/pin"
+    printf '%s' "$so_pin" >"$dir/so-pin"
     echo "pkcs11:token=$label?module-path=$module" >"$dir/uri.new"
     mv "$dir/uri.new" "$dir/uri" # last, so that it marks a finished set-up
 fi

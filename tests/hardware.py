@@ -63,6 +63,7 @@ class SoftHsm:
         setup = [str(SETUP / "softhsm-setup.sh"), str(self.directory)]
         self.uri = subprocess.run(setup, check=True, capture_output=True, text=True).stdout.strip()
         self.pin_file = self.directory / "pin"
+        self.so_pin_file = self.directory / "so-pin"
         self.token_directory = self.directory / "tokens"
         self.environment: Mapping[str, str] = {"SOFTHSM2_CONF": str(self.directory / "softhsm2.conf")}
 

@@ -21,6 +21,7 @@ from hwkm.crypto.p256 import encode_point, load_point, load_scalar
 from hwkm.errors import (
     AnchorTampered,
     AnchorUncertain,
+    ConfigError,
     FormatError,
     InvalidKeyError,
     TokenAlreadyProvisioned,
@@ -150,8 +151,9 @@ def open_token(uri: MemoryUri, pin: Pin) -> InsecureMemoryToken:
     return token
 
 
-def provision(uri: MemoryUri, pin: Pin) -> None:
+def provision(uri: MemoryUri, pin: Pin, so_pin: Pin | None = None) -> None:
     """See :func:`hwkm.tokens.registry.provision`."""
+    _verify_no_officer(so_pin)
     path = Path(uri.path)
     if path.exists():
         raise TokenAlreadyProvisioned("the token already holds: " + "; ".join(inventory(uri, pin)))
@@ -165,6 +167,21 @@ def provision(uri: MemoryUri, pin: Pin) -> None:
         _save(path, made)
     except OSError as exc:
         raise TokenUnavailable(f"{path} cannot be written: {exc.strerror}") from exc
+
+
+def add_domain(uri: MemoryUri, pin: Pin, so_pin: Pin | None = None) -> None:
+    """See :func:`hwkm.tokens.registry.add_domain`."""
+    _verify_no_officer(so_pin)
+    contents = _unlock(Path(uri.path), pin)
+    if contents.domain_keys:
+        raise TokenAlreadyProvisioned(
+            "the token has a domain key already; hwkmd domain rotate makes the next"
+        )
+    made = msgspec.structs.replace(contents, domain_keys=(new_domain_key(1),), exchange_scalar=_new_scalar())
+    try:
+        _save(Path(uri.path), made)
+    except OSError as exc:
+        raise TokenUnavailable(f"{uri.path} cannot be written: {exc.strerror}") from exc
 
 
 def inventory(uri: MemoryUri, pin: Pin) -> list[str]:
@@ -192,6 +209,11 @@ def destroy(uri: MemoryUri, pin: Pin) -> None:
     if path.exists():
         _unlock(path, pin)
         path.unlink()
+
+
+def _verify_no_officer(so_pin: Pin | None) -> None:
+    if so_pin is not None:
+        raise ConfigError("insecure-memory: has no security officer, so no SO PIN")
 
 
 def _new_scalar() -> bytes:

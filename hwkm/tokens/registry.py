@@ -21,7 +21,8 @@ class Backend(Protocol):
     """What a backend module offers; the contract of the functions below."""
 
     def open_token(self, uri: TokenUri, pin: Pin) -> Token: ...
-    def provision(self, uri: TokenUri, pin: Pin) -> None: ...
+    def provision(self, uri: TokenUri, pin: Pin, so_pin: Pin | None = None) -> None: ...
+    def add_domain(self, uri: TokenUri, pin: Pin, so_pin: Pin | None = None) -> None: ...
     def inventory(self, uri: TokenUri, pin: Pin) -> list[str]: ...
     def destroy(self, uri: TokenUri, pin: Pin) -> None: ...
 
@@ -50,8 +51,12 @@ def open_token(uri: str, pin: Pin) -> Token:
     return _backend(parsed).open_token(parsed, pin)
 
 
-def provision(uri: str, pin: Pin) -> None:
-    """Make the cohort key, the audit key and an anchor with epoch 0 and an empty root.
+def provision(uri: str, pin: Pin, so_pin: Pin | None = None) -> None:
+    """Make the cohort key, the audit key, domain key 1, and an anchor with epoch 0 and an empty root.
+
+    With the security officer's PIN of a PKCS#11 token the domain keys are *trusted* ones: what that is
+    worth and costs is in ``docs/operations/domain-keys.md``. A token that cannot keep customer master
+    keys gets no domain key, and serves vaults only.
 
     The anchor is made last, so a token on which this was interrupted does not open; it is
     reported by :func:`inventory` and cleared by :func:`destroy`, never completed in silence.
@@ -60,11 +65,25 @@ def provision(uri: str, pin: Pin) -> None:
         TokenAlreadyProvisioned: something of hwkm exists; the message lists all of it.
         TokenFull: no room; what was made until then is listed by :func:`inventory`.
         TokenError: the hardware failed.
-        ConfigError: the PIN is too short for this kind of token.
+        TokenPinIncorrect, TokenPinLocked: the security officer's PIN was refused.
+        ConfigError: the PIN is too short for this kind of token, or it has no security officer.
         FormatError: the URI is not understood.
     """
     parsed = _parse(uri, pin)
-    _backend(parsed).provision(parsed, pin)
+    _backend(parsed).provision(parsed, pin, so_pin)
+
+
+def add_domain(uri: str, pin: Pin, so_pin: Pin | None = None) -> None:
+    """Make domain key 1 in a token that was set up without one; with the SO PIN, also trusted spare keys.
+
+    Raises:
+        TokenAlreadyProvisioned: it has a domain key, and no SO PIN was given.
+        UnsupportedKind: the token cannot keep customer master keys.
+        TokenError: as :func:`open_token` and :func:`provision`; what was made is in the inventory.
+        ConfigError, FormatError: as :func:`provision`.
+    """
+    parsed = _parse(uri, pin)
+    _backend(parsed).add_domain(parsed, pin, so_pin)
 
 
 def inventory(uri: str, pin: Pin) -> list[str]:

@@ -35,7 +35,8 @@ class TokenDescription:
     """What the token says about itself, for ``hwkm status`` and ``hwkm doctor``.
 
     ``nv_bytes_free`` (room for data objects) and ``persistent_keys_free`` (a TPM's own estimate
-    of how many more keys fit) are None where the token does not tell.
+    of how many more keys fit) are None where the token does not tell. ``domain_trusted`` says whether the
+    newest domain key is marked by the security officer; None where there is no such thing.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class TokenDescription:
     firmware: str
     nv_bytes_free: int | None = None
     persistent_keys_free: int | None = None
+    domain_trusted: bool | None = None
 
 
 class Token(Protocol):

@@ -50,7 +50,7 @@ def verify_secret_key(kind: KeyKind) -> None:
         KeyUsageInvalid: it does not.
     """
     if not kind.is_secret_key:
-        raise KeyUsageInvalid(f"a key of kind {kind} computes no HMAC")
+        raise computes_no_hmac(kind)
 
 
 def verify_signs(kind: KeyKind, algorithm: SigningAlgorithm) -> None:
@@ -60,7 +60,7 @@ def verify_signs(kind: KeyKind, algorithm: SigningAlgorithm) -> None:
         KeyUsageInvalid: it does not.
     """
     if algorithm not in kind.signing_algorithms:
-        raise KeyUsageInvalid(f"a key of kind {kind} does not sign by {algorithm}")
+        raise does_not_sign(kind, algorithm)
 
 
 def verify_agrees(kind: KeyKind) -> None:
@@ -70,4 +70,19 @@ def verify_agrees(kind: KeyKind) -> None:
         KeyUsageInvalid: it does not.
     """
     if kind.usage != KeyUsage.KEY_AGREEMENT:
-        raise KeyUsageInvalid(f"a key of kind {kind} agrees on no secrets")
+        raise does_not_agree(kind)
+
+
+def computes_no_hmac(kind: KeyKind) -> KeyUsageInvalid:
+    """Return the error for an HMAC asked of a key pair."""
+    return KeyUsageInvalid(f"a key of kind {kind} computes no HMAC")
+
+
+def does_not_sign(kind: KeyKind, algorithm: SigningAlgorithm) -> KeyUsageInvalid:
+    """Return the error for a signature that this kind does not make."""
+    return KeyUsageInvalid(f"a key of kind {kind} does not sign by {algorithm}")
+
+
+def does_not_agree(kind: KeyKind) -> KeyUsageInvalid:
+    """Return the error for an agreement asked of another kind."""
+    return KeyUsageInvalid(f"a key of kind {kind} agrees on no secrets")

@@ -146,6 +146,7 @@ class TokenInfo(_Body, frozen=True, kw_only=True):
     firmware: str
     nv_bytes_free: int | None = None
     persistent_keys_free: int | None = None
+    domain_trusted: bool | None = None
 
 
 class Status(_Body, frozen=True, kw_only=True):

@@ -76,6 +76,7 @@ class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str
     nv_bytes_free: int | None = None
     persistent_keys_free: int | None = None
+    domain_trusted: bool | None = None
 
 
 class Ready(Message, frozen=True, kw_only=True, tag="ready"):

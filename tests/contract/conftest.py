@@ -13,15 +13,22 @@ DeviceT = TypeVar("DeviceT", bound=Device)
 
 _NEEDS_SOFTHSM = pytest.mark.needs("softhsm2-util")
 _NEEDS_SWTPM = pytest.mark.needs("swtpm")
+_ALL = [
+    pytest.param(MemoryDevice, id="memory"),
+    pytest.param(SoftHsmDevice, id="softhsm", marks=_NEEDS_SOFTHSM),
+    pytest.param(SwtpmDevice, id="swtpm", marks=_NEEDS_SWTPM),
+]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(MemoryDevice, id="memory"),
-        pytest.param(SoftHsmDevice, id="softhsm", marks=_NEEDS_SOFTHSM),
-        pytest.param(SwtpmDevice, id="swtpm", marks=_NEEDS_SWTPM),
-    ]
-)
+@pytest.fixture(params=_ALL[:2])
+def key_device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """A provisioned device that keeps customer master keys."""
+    for item in _device(request.param):
+        provision(item)
+        yield item
+
+
+@pytest.fixture(params=_ALL)
 def blank_device(request: pytest.FixtureRequest) -> Iterator[Device]:
     """A device that holds nothing of hwkm."""
     yield from _device(request.param)
@@ -34,12 +41,21 @@ def device(blank_device: Device) -> Device:
     return blank_device
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(SoftHsmDevice, id="softhsm", marks=_NEEDS_SOFTHSM),
-        pytest.param(SwtpmDevice, id="swtpm", marks=_NEEDS_SWTPM),
-    ]
-)
+@pytest.fixture(params=_ALL[:2])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Device, Device]]:
+    """Two provisioned devices of one kind. A process uses one PKCS#11 token at a time."""
+    devices = request.param(), request.param()
+    try:
+        for item in devices:
+            with item.activated():
+                provision(item)
+        yield devices
+    finally:
+        for item in devices:
+            item.stop()
+
+
+@pytest.fixture(params=_ALL[1:])
 def hardware(request: pytest.FixtureRequest) -> Iterator[Device]:
     """A provisioned device that is not mere memory."""
     for item in _device(request.param):

@@ -19,7 +19,7 @@ from hwkm.errors import (
 from hwkm.formats.key_kind import KeyKind, KeyName, KeyUsage, SigningAlgorithm
 from hwkm.formats.wrapped_key import WrappedKey
 from hwkm.thm.ports import HMAC_MESSAGE_BYTES_MAX, Domain
-from tests.contract.devices import Device, MemoryDevice, destroy, inventory, opened, provision
+from tests.contract.devices import Device, destroy, inventory, opened, provision
 from tests.contract.keys import domain_of, domain_on, loaded, mac, new_name, point_of, verify_signature
 
 SYMMETRIC = KeyKind.SYMMETRIC
@@ -28,11 +28,8 @@ SECRET_PAIR = (KeyKind.SYMMETRIC, KeyKind.HMAC_256)
 
 
 @pytest.fixture
-def device() -> Iterator[Device]:
-    memory = MemoryDevice()
-    provision(memory)
-    yield memory
-    memory.stop()
+def device(key_device: Device) -> Device:
+    return key_device
 
 
 @pytest.fixture

@@ -15,21 +15,11 @@ from hwkm.formats.key_kind import KeyKind
 from hwkm.formats.wrapped_key import Backend, WrappedKey
 from hwkm.thm.ports import Domain, WrappedItem
 from hwkm.tokens.token import Token
-from tests.contract.devices import Device, MemoryDevice, opened, provision
+from tests.contract.devices import Device, opened
 from tests.contract.keys import domain_of, loaded, mac, new_name, verify_signature
 
 SYMMETRIC = KeyKind.SYMMETRIC
 Pair = tuple[Device, Device]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    devices = MemoryDevice(), MemoryDevice()
-    for device in devices:
-        provision(device)
-    yield devices
-    for device in devices:
-        device.stop()
 
 
 @contextmanager

@@ -57,4 +57,5 @@ def _token(facts: TokenFacts) -> TokenInfo:
         firmware=facts.firmware,
         nv_bytes_free=facts.nv_bytes_free,
         persistent_keys_free=facts.persistent_keys_free,
+        domain_trusted=facts.domain_trusted,
     )

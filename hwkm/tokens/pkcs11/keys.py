@@ -43,22 +43,7 @@ class Pkcs11CohortKey:
         return [self._agree(point) for point in points]
 
     def _agree(self, point: bytes) -> bytes:
-        try:
-            secret = self._derive(
-                KeyType.GENERIC_SECRET,
-                256,
-                capabilities=0,
-                mechanism=Mechanism.ECDH1_DERIVE,
-                mechanism_param=(KDF.NULL, None, point),
-                template=_AGREED_SECRET,
-            )
-            value: bytes = secret[Attribute.VALUE]
-            secret.destroy()
-        except PKCS11Error as exc:
-            raise translate(exc, "agreeing with the cohort key") from exc
-        if len(value) != 32:
-            raise TokenUnavailable(f"the token agreed on {len(value)} bytes, not 32")
-        return value
+        return agreed_secret(self._derive, point, 32, "agreeing with the cohort key")
 
 
 class Pkcs11AuditKey:
@@ -79,6 +64,30 @@ class Pkcs11AuditKey:
         return signature
 
 
+def agreed_secret(derive_key: Any, point: bytes, size: int, doing: str) -> bytes:
+    """Return the x coordinate (``size`` bytes) of a private key times ``point``, by its ``derive_key``.
+
+    Raises:
+        TokenError: the hardware failed; nothing was changed.
+    """
+    try:
+        secret = derive_key(
+            KeyType.GENERIC_SECRET,
+            8 * size,
+            capabilities=0,
+            mechanism=Mechanism.ECDH1_DERIVE,
+            mechanism_param=(KDF.NULL, None, point),
+            template=_AGREED_SECRET,
+        )
+        value: bytes = secret[Attribute.VALUE]
+        secret.destroy()
+    except PKCS11Error as exc:
+        raise translate(exc, doing) from exc
+    if len(value) != size:
+        raise TokenUnavailable(f"the token agreed on {len(value)} bytes, not {size}")
+    return value
+
+
 def load_key_pair(session: Any, label: str) -> tuple[Any, bytes]:
     """Return the private key's object and the public point (65 bytes).
 
@@ -93,10 +102,16 @@ def load_key_pair(session: Any, label: str) -> tuple[Any, bytes]:
             f"the token holds {len(private)} private and {len(public)} public keys {label}, not one of each:"
             " set-up was interrupted, or someone changed them"
         )
-    return private[0], _read_point(public[0], label)
+    return private[0], read_point(public[0], label)
 
 
-def _read_point(public_key: Any, label: str) -> bytes:
+def read_point(public_key: Any, label: str) -> bytes:
+    """Return the point (65 bytes) of a P-256 public key.
+
+    Raises:
+        AnchorTampered: it is not one.
+        TokenError: the hardware failed.
+    """
     with translated(f"reading the public key {label}"):
         value: bytes = public_key[Attribute.EC_POINT]
     # Some tokens leave out the OCTET STRING around the point.
@@ -126,7 +141,7 @@ def generate_key_pair(session: Any, label: str, use: MechanismFlag) -> bytes:
             public_template={Attribute.MODIFIABLE: False},
             private_template=PRIVATE_KEY_TEMPLATE,
         )
-    return _read_point(public_key, label)
+    return read_point(public_key, label)
 
 
 PRIVATE_KEY_TEMPLATE: Final = {

@@ -1,4 +1,4 @@
-"""What the private keys' attributes must be, for the keys to be unable to leave the token."""
+"""What the keys' attributes must be, for the keys to be unable to leave the token."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ COHORT_KEY: Final[Mapping[Attribute, object]] = {
     Attribute.DERIVE: True,
     Attribute.SIGN: False,
 }
+EXCHANGE_KEY: Final = COHORT_KEY
 AUDIT_KEY: Final[Mapping[Attribute, object]] = {
     **_PRIVATE_KEY,
     Attribute.DERIVE: False,
@@ -40,7 +41,7 @@ AUDIT_KEY: Final[Mapping[Attribute, object]] = {
 }
 
 
-def verify_attributes(name: str, private_key: Any, required: Mapping[Attribute, object]) -> None:
+def verify_attributes(name: str, key: Any, required: Mapping[Attribute, object]) -> None:
     """Check every required attribute; one that the token does not tell counts as wrong.
 
     Raises:
@@ -48,7 +49,7 @@ def verify_attributes(name: str, private_key: Any, required: Mapping[Attribute, 
     """
     for attribute, wanted in required.items():
         try:
-            actual = private_key[attribute]
+            actual = key[attribute]
         except PKCS11Error as exc:
             raise KeyExposedError(f"the {name}: the token does not tell CKA_{attribute.name}") from exc
         if actual != wanted:

@@ -8,7 +8,7 @@ logs out and makes the next opening read the token (and, for SoftHSM, ``SOFTHSM2
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pkcs11
 from pkcs11.attributes import AttributeMapper
@@ -18,6 +18,9 @@ from hwkm.errors import TokenInUse, TokenPinIncorrect, TokenUnavailable
 from hwkm.secret import Pin
 from hwkm.tokens.pkcs11.errors import translated
 from hwkm.tokens.uri import Pkcs11Uri
+
+# python-pkcs11 has no name for it; its value is an array of CK_ATTRIBUTE (PKCS#11 v3.1, 4.10).
+UNWRAP_TEMPLATE: Final = 0x40000212
 
 
 class PlainSecretMapper(AttributeMapper):
@@ -31,6 +34,10 @@ class PlainSecretMapper(AttributeMapper):
 
     _SECRET_KEY = ObjectClass.SECRET_KEY
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_handler(UNWRAP_TEMPLATE, bytes, bytes)  # type: ignore[arg-type]
+
     def unpack_attributes(self, key: Attribute, value: bytes) -> Any:
         if key == Attribute.CLASS and super().unpack_attributes(key, value) == self._SECRET_KEY:
             return value
@@ -41,16 +48,17 @@ _in_use: set[str] = set()
 
 
 class Session:
-    """A logged-in session. ``handle`` is python-pkcs11's session, ``token`` its token."""
+    """A session. ``handle`` is python-pkcs11's session, ``token`` its token."""
 
-    def __init__(self, uri: Pkcs11Uri, pin: Pin) -> None:
-        """Load the library, find the token, log in once.
+    def __init__(self, uri: Pkcs11Uri, pin: Pin | None) -> None:
+        """Load the library, find the token, log in once as the user, or not at all without a PIN.
 
         Raises:
             TokenUnavailable: no such library, or no such token.
             TokenInUse: this process has a session in this library already.
             TokenPinIncorrect, TokenPinLocked: the PIN was refused.
         """
+        self.module_path = uri.module_path
         self._path = str(Path(uri.module_path).resolve())
         if self._path in _in_use:
             raise TokenInUse(f"this process already uses a token of {uri.module_path}")
@@ -102,7 +110,10 @@ def _matches(token: Any, uri: Pkcs11Uri) -> bool:
     return all(want is None or want == have for want, have in zip(wanted, actual, strict=True))
 
 
-def _log_in(token: Any, pin: Pin) -> Any:
+def _log_in(token: Any, pin: Pin | None) -> Any:
+    if pin is None:
+        with translated("opening a session"):
+            return token.open(rw=True, attribute_mapper=PlainSecretMapper())
     try:
         text = pin.expose().decode("utf-8")
     except ValueError as exc:
