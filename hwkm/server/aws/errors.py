@@ -12,10 +12,8 @@ from hwkm import errors
 SERVER_FAULTS: Final = frozenset(
     {
         "DependencyTimeoutException",
-        "InternalFailure",
         "KMSInternalException",
         "KeyUnavailableException",
-        "ServiceUnavailableException",
     }
 )
 

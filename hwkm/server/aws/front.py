@@ -98,6 +98,7 @@ class AwsFront:
         name = _target(head)
         operation = OPERATIONS.get(name)
         call = KeyCall(principal)
+        result: msgspec.Struct | AwsError | None
         if operation is None:
             return await self._settle(call, REFUSED, _not_an_operation(name), request_id)
         try:

@@ -42,6 +42,7 @@ Length = Annotated[int, Meta(ge=1, le=1024)]
 Period = Annotated[int, Meta(ge=PERIOD_DAYS_MIN, le=PERIOD_DAYS_MAX)]
 Window = Annotated[int, Meta(ge=PENDING_DAYS_MIN, le=PENDING_DAYS_MAX)]
 StoreId = Annotated[str, Meta(min_length=1, max_length=64)]
+XksKeyId = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[a-zA-Z0-9-_.]+$")]
 TagKey = Annotated[str, Meta(min_length=1, max_length=128)]
 TagValue = Annotated[str, Meta(max_length=256)]
 
@@ -162,7 +163,7 @@ class CreateKey(Request, frozen=True, kw_only=True):
     bypass_policy_lockout_safety_check: bool | None = None
     tags: list[Tag] | None = None
     multi_region: bool | None = None
-    xks_key_id: str | None = None
+    xks_key_id: XksKeyId | None = None
 
 
 class DescribeKey(_OfKey, frozen=True, kw_only=True):

@@ -57,12 +57,17 @@ def context_of(raw: Raw, member: str) -> dict[str, str]:
         raise serialization_error(f"{member} must be a map of strings")
     context: dict[str, str] = {}
     for key, value in pairs:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not (_is_text(key) and _is_text(value)):
             raise serialization_error(f"{member} must be a map of strings")
         if key in context:
             raise Validation(f"{member} has a key twice.")
         context[key] = value
     return context
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: JSON can also spell halves of a character."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 class _Pairs(list[tuple[str, Any]]):
