@@ -16,6 +16,7 @@ from msgspec import Meta, field
 
 from hwkm.errors import ConfigError
 from hwkm.server.duration import Duration
+from hwkm.server.tcp_address import parse_address
 from hwkm.server.toml_file import TomlFile
 from hwkm.wire.core_messages import CoreSettings
 
@@ -108,6 +109,16 @@ class AuditSection(_Section, frozen=True, kw_only=True):
     segment_bytes: Annotated[int, _count(64 * 1024, 1024**3)] = 64 * 1024 * 1024
 
 
+class AwsSection(_Section, frozen=True, kw_only=True):
+    """The AWS KMS wire on a network socket; an empty address means none."""
+
+    listen: str = ""
+    credentials_file: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    allow_other_hosts: bool = False
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """The whole file, paths made absolute."""
 
@@ -119,6 +130,7 @@ class Config(_Section, frozen=True, kw_only=True):
     limits: LimitsSection = field(default_factory=LimitsSection)
     records: RecordsSection = field(default_factory=RecordsSection)
     audit: AuditSection = field(default_factory=AuditSection)
+    aws: AwsSection = field(default_factory=AwsSection)
 
     @property
     def state_directory(self) -> Path:
@@ -173,6 +185,12 @@ class Config(_Section, frozen=True, kw_only=True):
         """The audit log."""
         return Path(self.audit.directory) if self.audit.directory else self.state_directory / "audit"
 
+    @property
+    def credentials_path(self) -> Path:
+        """The credentials of the AWS front."""
+        given = self.aws.credentials_file
+        return Path(given) if given else self.state_directory / "aws-credentials.toml"
+
     def core_settings(self) -> CoreSettings:
         """What the core is told. The PIN is not in it: the core reads the file itself."""
         return CoreSettings(
@@ -196,6 +214,7 @@ SECTIONS: Final[dict[str, type[_Section]]] = {
     "limits": LimitsSection,
     "records": RecordsSection,
     "audit": AuditSection,
+    "aws": AwsSection,
 }
 
 
@@ -222,10 +241,11 @@ def load_config(path: Path) -> Config:
 def _located(file: TomlFile, sections: dict[str, _Section]) -> dict[str, _Section]:
     """Make every path absolute."""
     base = file.path.parent
-    daemon, token, audit = sections["daemon"], sections["token"], sections["audit"]
+    daemon, token, audit, aws = (sections[name] for name in ("daemon", "token", "audit", "aws"))
     assert isinstance(daemon, DaemonSection)
     assert isinstance(token, TokenSection)
     assert isinstance(audit, AuditSection)
+    assert isinstance(aws, AwsSection)
     replaced = {
         "daemon": msgspec.structs.replace(
             daemon,
@@ -235,6 +255,12 @@ def _located(file: TomlFile, sections: dict[str, _Section]) -> dict[str, _Sectio
         ),
         "token": msgspec.structs.replace(token, pin_file=_pin_file(file, base, token.pin_file)),
         "audit": msgspec.structs.replace(audit, directory=_absolute(base, audit.directory)),
+        "aws": msgspec.structs.replace(
+            aws,
+            credentials_file=_absolute(base, aws.credentials_file),
+            tls_certificate=_absolute(base, aws.tls_certificate),
+            tls_key=_absolute(base, aws.tls_key),
+        ),
     }
     return sections | replaced
 
@@ -254,6 +280,7 @@ def _pin_file(file: TomlFile, base: Path, text: str) -> str:
 def _check_together(file: TomlFile, config: Config) -> None:
     """Refuse values that are possible each by itself and impossible together, or in a wider sense."""
     limits, attempts, daemon, url = config.limits, config.attempts, config.daemon, config.records.url
+    aws = config.aws
     longest_socket = f"the path is longer than {_SOCKET_PATH_BYTES_MAX} bytes, the system's limit"
     rules = (
         ("attempts", "delays", attempts.delays[0] == 0, "the first is for no failed attempt and must be 0s"),
@@ -278,6 +305,13 @@ def _check_together(file: TomlFile, config: Config) -> None:
         ),
         ("core", "settle_delay", config.core.settle_delay <= 60_000, "at most 1m"),
         ("daemon", "socket", len(os.fsencode(daemon.socket)) <= _SOCKET_PATH_BYTES_MAX, longest_socket),
+        (
+            "aws",
+            "tls_key",
+            bool(aws.tls_certificate) == bool(aws.tls_key),
+            "certificate and key come together",
+        ),
+        ("aws", "listen", _may_listen(aws), _LISTEN_RULE),
         ("records", "url", not _RELATIVE_SQLITE.match(url), "the path must be absolute: sqlite:////PATH"),
         *(
             (section, name, _is_timeout(config, section, name), "from 100ms to 1h")
@@ -293,6 +327,18 @@ def _is_timeout(config: Config, section: str, name: str) -> bool:
     return 100 <= int(getattr(getattr(config, section), name)) <= 3_600_000
 
 
+def _may_listen(aws: AwsSection) -> bool:
+    """Whether the address is one, and within the machine unless TLS and a switch allow more."""
+    if not aws.listen:
+        return True
+    address = parse_address(aws.listen)
+    return address is not None and (address.is_loopback or (aws.allow_other_hosts and bool(aws.tls_key)))
+
+
+_LISTEN_RULE: Final = (
+    "ADDRESS:PORT on the loopback, such as 127.0.0.1:8443 or [::1]:8443; any other address needs tls_certificate,"
+    " tls_key and allow_other_hosts = true"
+)
 _DAY_MS: Final = 86_400_000
 _RELATIVE_SQLITE: Final = re.compile(r"sqlite:(?!////)")
 _TIMEOUTS: Final = (

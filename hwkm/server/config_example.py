@@ -28,6 +28,7 @@ _ABOUT_SECTION: Final = {
     "limits": "Bounds on everything that a caller could stretch.",
     "records": "The database of sealed vaults. It is not trusted with secrets or counters.",
     "audit": "The audit log.",
+    "aws": "The AWS KMS wire on a network socket. On the Unix socket it is always there.",
 }
 
 _ABOUT: Final = {
@@ -59,6 +60,11 @@ _ABOUT: Final = {
     "limits.response_timeout": "For a response to be taken.",
     "limits.idle_timeout": "For a connection on which nothing happens.",
     "records.url": "An SQLAlchemy URL (sqlite:////PATH, postgresql://...); empty: SQLite in the state directory.",
+    "aws.listen": "127.0.0.1:8443 or [::1]:8443, say; empty: no network socket. Port 0: any, told in the log.",
+    "aws.credentials_file": "Made by hwkmd credential; empty: aws-credentials.toml in the state directory.",
+    "aws.tls_certificate": "A chain in PEM; with it and tls_key the socket speaks TLS only.",
+    "aws.tls_key": "Its key in PEM, mode 0600.",
+    "aws.allow_other_hosts": "Let listen be an address that other machines can reach. It needs TLS.",
     "audit.directory": "Where it lies; empty: audit in the state directory.",
     "audit.segment_bytes": "A file of the log is closed and a new one begun at this size.",
 }

@@ -8,6 +8,7 @@ are parsed.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -17,7 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 from hwkm.errors import HwkmError, LimitExceeded
 from hwkm.server import answers
 from hwkm.server.limits import Connections
-from hwkm.server.peer import NOBODY, peer_of
+from hwkm.server.peer import NOBODY, Peer, peer_of
 from hwkm.server.policy import Granted
 from hwkm.wire.problems import status_of
 
@@ -76,7 +77,7 @@ class HttpConnection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         try:
-            self.peer = peer_of(stream.get_extra_info("socket"))
+            self.peer = self._server.identify(stream.get_extra_info("socket"))
             self._server.open_connections.open(self.peer.uid)
         except OSError:
             stream.abort()
@@ -149,11 +150,13 @@ class HttpServer(web.Server):
         *,
         on_refused: Any,
         loop: asyncio.AbstractEventLoop,
+        identify: Callable[[Any], Peer] = peer_of,
     ) -> None:
         super().__init__(handler, request_factory=self._request, loop=loop)
         self._limits = limits
         self.open_connections = open_connections
         self.on_refused = on_refused
+        self.identify = identify
         self._sweep = loop.call_later(SWEEP_INTERVAL_S, self._close_slow_connections)
 
     def __call__(self) -> HttpConnection:

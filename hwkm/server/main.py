@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -11,9 +10,11 @@ import uvloop
 
 import hwkm
 from hwkm.errors import HwkmError
+from hwkm.server.aws.command import credential_app
 from hwkm.server.check import json_of, run_check, text_of
 from hwkm.server.config import DEFAULT_CONFIG_PATH, load_config
 from hwkm.server.config_example import example_config, shown_config
+from hwkm.server.config_option import ConfigPath
 from hwkm.server.daemon import serve as run_daemon
 from hwkm.server.exit_codes import exit_code_of
 from hwkm.server.logs import set_up_logs
@@ -24,7 +25,7 @@ app: Final = typer.Typer(
 )
 config_app: Final = typer.Typer(no_args_is_help=True, help="Show configurations.")
 app.add_typer(config_app, name="config")
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+app.add_typer(credential_app, name="credential")
 
 
 def run() -> None:
@@ -73,7 +74,7 @@ def init(
 
 @app.command()
 def serve(config: ConfigPath = DEFAULT_CONFIG_PATH) -> None:
-    """Serve in the foreground until SIGTERM. SIGHUP reloads the policy file."""
+    """Serve in the foreground until SIGTERM. SIGHUP reloads policy and credentials."""
     settings = load_config(config)
     set_up_logs(settings.daemon.log_level, settings.daemon.log_format)
     uvloop.run(run_daemon(settings))

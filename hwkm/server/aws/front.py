@@ -126,7 +126,7 @@ class AwsFront:
             call.dry_run = bool(getattr(request, "dry_run", False))
             return await operation.handler(self._service, call, request)
         except HwkmError as exc:
-            raise aws_error(exc, operation.name, request) from None
+            raise aws_error(exc, operation.name, request, operation.audit_name) from None
 
     async def _settle(
         self, call: KeyCall, operation: str, result: msgspec.Struct | AwsError | None, request_id: str

@@ -7,6 +7,8 @@ from typing import Final, Literal
 from hwkm.formats.key_kind import KeyKind, KeyUsage
 from hwkm.server.aws.errors import AwsError, Unsupported, Validation
 from hwkm.server.aws.responses import KeyMetadata
+from hwkm.server.keys.principal import KeyCall
+from hwkm.server.keys.service import KeyService
 from hwkm.wire.key_api import KeyInfo, KeyState
 
 SYMMETRIC_DEFAULT: Final = "SYMMETRIC_DEFAULT"
@@ -45,6 +47,17 @@ def kind_for(spec: str | None, usage: str | None) -> KeyKind:
         if spec.startswith(beginning) and usage not in usages:
             raise Validation(f"KeyUsage {usage} is not compatible with KeySpec {spec}")
     raise Unsupported(f"Keys of KeySpec {spec} for {usage} are not supported here.")
+
+
+async def shown(service: KeyService, call: KeyCall, key: str) -> KeyInfo:
+    """What is known of a key that is there.
+
+    Raises:
+        AwsError: NotFoundException; it was deleted.
+    """
+    info = await service.show(call, key)
+    state(info.arn, info.state)
+    return info
 
 
 def metadata(info: KeyInfo) -> KeyMetadata:

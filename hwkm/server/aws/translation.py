@@ -55,12 +55,12 @@ _TEXTS: Final[dict[str, str]] = {
 }
 
 
-def aws_error(error: HwkmError, operation: str, request: msgspec.Struct | None) -> AwsError:
-    """How AWS KMS would say it."""
+def aws_error(error: HwkmError, operation: str, request: msgspec.Struct | None, native: str = "") -> AwsError:
+    """How AWS KMS would say it; ``native`` is the operation's name in the messages of the key service."""
     name = next(_NAMES[cls] for cls in type(error).__mro__ if cls in _NAMES)
     text = str(error)
     if isinstance(error, errors.KeyUsageInvalid):
-        name = _usage_name(operation)
+        name, text = _usage_name(operation), text.replace(native, operation) if native else text
     elif isinstance(error, errors.LimitExceeded) and operation in CHANGING_OPERATIONS:
         name = "LimitExceededException"
     elif isinstance(error, errors.InvalidArn):

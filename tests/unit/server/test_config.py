@@ -76,6 +76,10 @@ def test_paths_are_relative_to_the_file(load: Loader, tmp_path: Path) -> None:
         (TOKEN + "[core]\nsettle_delay = '2m'\n", 5, "settle_delay"),
         (TOKEN + "[records]\nurl = 'sqlite:///relative.db'\n", 5, "must be absolute"),
         (TOKEN + "[records]\nurl = 'sqlite://'\n", 5, "must be absolute"),
+        (TOKEN + "[aws]\nlisten = '0.0.0.0:8443'\n", 5, "on the loopback"),
+        (TOKEN + "[aws]\nlisten = '0.0.0.0:8443'\nallow_other_hosts = true\n", 5, "needs tls_certificate"),
+        (TOKEN + "[aws]\nlisten = 'localhost:8443'\n", 5, "ADDRESS:PORT"),
+        (TOKEN + "[aws]\ntls_key = 'key.pem'\n", 5, "come together"),
         ("token = 5\n" , 1, "token must be a table"),
         (TOKEN + "x = = 1\n", 4, "Invalid value"),
         (TOKEN + "x = 'unterminated\n", 5, ""),
@@ -102,6 +106,17 @@ def test_a_file_that_is_not_text_is_refused_with_its_line(tmp_path: Path) -> Non
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.toml: No such file"):
         load_config(tmp_path / "absent.toml")
+
+
+def test_the_aws_wire_may_be_reached_by_others_with_tls_and_a_switch(load: Loader, tmp_path: Path) -> None:
+    config = load(
+        TOKEN
+        + "[aws]\nlisten='0.0.0.0:443'\ntls_certificate='c.pem'\ntls_key='k.pem'\nallow_other_hosts=true\n"
+    )
+    assert config.aws.tls_key == str(tmp_path / "k.pem")
+    assert config.credentials_path == config.state_directory / "aws-credentials.toml"
+    assert load(TOKEN + "[aws]\ncredentials_file='c.toml'\n").credentials_path == tmp_path / "c.toml"
+    assert load(TOKEN + "[aws]\nlisten='[::1]:0'\n").aws.listen == "[::1]:0"
 
 
 def test_a_credential_is_looked_up_when_it_is_needed(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,11 @@ async def list_keys(service: KeyService, call: KeyCall, request: asked.ListKeys)
     after = markers.place("ListKeys", request.marker, str)
     page = await service.list_keys(call, call.principal.account, after, request.limit or PAGE)
     return answered.Keys(
-        keys=tuple(answered.KeyListed(key_id=key.key_id, key_arn=key.arn) for key in page.keys),
+        keys=tuple(
+            answered.KeyListed(key_id=key.key_id, key_arn=key.arn)
+            for key in page.keys
+            if key.state != "deleted"
+        ),
         next_marker=markers.marker("ListKeys", page.next),
         truncated=page.next is not None,
     )
@@ -107,7 +111,7 @@ async def rotation_status(
     service: KeyService, call: KeyCall, request: asked.KeyNamed
 ) -> answered.RotationStatus:
     """GetKeyRotationStatus."""
-    info = await service.show(call, request.key_id)
+    info = await key_facts.shown(service, call, request.key_id)
     next_ms = info.next_rotation_at_ms
     return answered.RotationStatus(
         key_rotation_enabled=info.rotation_period_days is not None,
@@ -126,7 +130,7 @@ async def list_rotations(
     service: KeyService, call: KeyCall, request: asked.ListKeyRotations
 ) -> answered.Rotations:
     """ListKeyRotations. The first version came by no rotation: it is shown if all material is asked for."""
-    info = await service.show(call, request.key_id)
+    info = await key_facts.shown(service, call, request.key_id)
     everything = request.include_key_material == "ALL_KEY_MATERIAL"
     after = markers.place("ListKeyRotations", request.marker, int) or 0
     page = await service.rotations(
@@ -154,7 +158,7 @@ def _rotation(info: key_api.KeyInfo, version: key_api.Rotation, everything: bool
 
 async def last_usage(service: KeyService, call: KeyCall, request: asked.KeyNamed) -> answered.LastUsage:
     """GetKeyLastUsage. Every use of a key is known, from its creation on."""
-    info = await service.show(call, request.key_id)
+    info = await key_facts.shown(service, call, request.key_id)
     use = info.last_use
     created = key_facts.seconds(info.created_at_ms)
     return answered.LastUsage(

@@ -35,8 +35,8 @@ _TABLE: Final = (
     AwsOperation("CreateKey", "key.create", keys.create, asked.CreateKey),
     AwsOperation("DescribeKey", "key.show", keys.describe, asked.DescribeKey),
     AwsOperation("ListKeys", "key.list", keys.list_keys, asked.ListKeys),
-    AwsOperation("CreateAlias", "alias.create", aliases.create, asked.PutAlias),
-    AwsOperation("ListAliases", "alias.list", aliases.list_aliases, asked.ListAliases),
+    AwsOperation("CreateAlias", "key.create_alias", aliases.create, asked.PutAlias),
+    AwsOperation("ListAliases", "key.list_aliases", aliases.list_aliases, asked.ListAliases),
     AwsOperation("GenerateDataKey", "key.generate_data_key", data_keys.generate, asked.GenerateDataKey),
     AwsOperation(
         "GenerateDataKeyWithoutPlaintext",
@@ -47,12 +47,12 @@ _TABLE: Final = (
     AwsOperation("Encrypt", "key.encrypt", data_keys.encrypt, asked.Encrypt),
     AwsOperation("Decrypt", "key.decrypt", data_keys.decrypt, asked.Decrypt),
     AwsOperation("ReEncrypt", "key.re_encrypt", data_keys.re_encrypt, asked.ReEncrypt),
-    AwsOperation("GenerateRandom", "random", data_keys.random, asked.GenerateRandom),
+    AwsOperation("GenerateRandom", "key.random", data_keys.random, asked.GenerateRandom),
     AwsOperation("EnableKey", "key.enable", keys.enable, asked.KeyNamed),
     AwsOperation("DisableKey", "key.disable", keys.disable, asked.KeyNamed),
     # life-cycle
-    AwsOperation("UpdateAlias", "alias.update", aliases.update, asked.PutAlias),
-    AwsOperation("DeleteAlias", "alias.delete", aliases.delete, asked.DeleteAlias),
+    AwsOperation("UpdateAlias", "key.update_alias", aliases.update, asked.PutAlias),
+    AwsOperation("DeleteAlias", "key.delete_alias", aliases.delete, asked.DeleteAlias),
     AwsOperation(
         "ScheduleKeyDeletion", "key.schedule_deletion", keys.schedule_deletion, asked.ScheduleKeyDeletion
     ),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hwkm.errors import TagInvalid
-from hwkm.server.aws import markers
+from hwkm.server.aws import key_facts, markers
 from hwkm.server.aws import requests as asked
 from hwkm.server.aws import responses as answered
 from hwkm.server.aws.errors import AwsError
@@ -48,7 +48,7 @@ async def untag(service: KeyService, call: KeyCall, request: asked.UntagResource
 
 async def list_tags(service: KeyService, call: KeyCall, request: asked.ListResourceTags) -> answered.Tags:
     """ListResourceTags, by key of the tag."""
-    info = await service.show(call, request.key_id)
+    info = await key_facts.shown(service, call, request.key_id)
     after = markers.place("ListResourceTags", request.marker, str)
     names = [name for name in sorted(info.tags) if after is None or name > after]
     page = names[: request.limit or PAGE]
@@ -62,14 +62,14 @@ async def list_tags(service: KeyService, call: KeyCall, request: asked.ListResou
 
 async def get_policy(service: KeyService, call: KeyCall, request: asked.GetKeyPolicy) -> answered.KeyPolicy:
     """GetKeyPolicy."""
-    info = await service.show(call, request.key_id)
+    info = await key_facts.shown(service, call, request.key_id)
     check_policy_name(request.policy_name)
     return answered.KeyPolicy(policy=default_policy(info.account), policy_name=DEFAULT_NAME)
 
 
 async def put_policy(service: KeyService, call: KeyCall, request: asked.PutKeyPolicy) -> None:
     """PutKeyPolicy: the policy that the key has already is taken."""
-    info = await service.show(call, request.key_id)
+    info = await key_facts.shown(service, call, request.key_id)
     check_policy_name(request.policy_name)
     check_policy(info.account, request.policy)
 
@@ -78,7 +78,7 @@ async def list_policies(
     service: KeyService, call: KeyCall, request: asked.ListKeyPolicies
 ) -> answered.PolicyNames:
     """ListKeyPolicies."""
-    await service.show(call, request.key_id)
+    await key_facts.shown(service, call, request.key_id)
     if request.marker is not None:
         raise markers.invalid_marker()
     return answered.PolicyNames(policy_names=(DEFAULT_NAME,), truncated=False)

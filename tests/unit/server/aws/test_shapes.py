@@ -159,13 +159,13 @@ def error_names() -> Iterator[str]:
 
 
 def test_error_names_are_those_of_the_model_and_its_statuses_too() -> None:
-    shapes = {shape.name: shape for shape in MODEL.error_shapes}
+    shapes = MODEL._service_description["shapes"]
     for name in error_names():
         if name in NOT_IN_MODEL:
             assert name not in shapes
             assert errors.AwsError(name).status == 400
         else:
-            is_fault = shapes[name].metadata.get("fault", False)
+            is_fault = shapes[name].get("fault", False)
             assert errors.AwsError(name).status == (500 if is_fault else 400)
 
 
