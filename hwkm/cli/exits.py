@@ -8,6 +8,8 @@ from typing import Final
 from hwkm import errors
 from hwkm.cli.pin import PinFileRefused
 from hwkm.client.backup import BackupDamaged, BackupKeyMissing, NotABackup, OutputExists, SourceUnreadable
+from hwkm.client.files.errors import ContextMismatch, FileDamaged, FileSigned, NotEncrypted, WrongFileKey
+from hwkm.client.files.header_swap import FileBusy
 from hwkm.errors import HwkmError
 
 
@@ -33,7 +35,10 @@ class ExitCode(IntEnum):
     TOKEN = 21
     STORAGE = 22
     DAMAGED = 23
+    KEY_STATE = 24
+    MISMATCH = 25
     PROBLEMS_FOUND = 30
+    SOME_FAILED = 31
     INTERRUPTED = 130
 
 
@@ -47,7 +52,7 @@ MEANING: Final[dict[ExitCode, str]] = {
     ExitCode.VAULT_LOCKED: "no attempts remain: the recovery key is gone for good",
     ExitCode.RATE_LIMITED: "too soon after a failed opening, or too many requests; nothing was charged",
     ExitCode.VAULT_SUSPENDED: "suspended after hardware faults; an operator must run `hwkm vault resume`",
-    ExitCode.NOT_FOUND: "there is no such vault, or the vault lacks the key of the backup",
+    ExitCode.NOT_FOUND: "there is no such vault, key or alias, or the vault lacks the key of the backup",
     ExitCode.CONFLICT: "it exists already, or was changed by someone else meanwhile",
     ExitCode.COHORT_MISMATCH: "the cohort key is not the trusted one",
     ExitCode.DENIED: "the policy or the socket's permissions do not allow it",
@@ -56,8 +61,11 @@ MEANING: Final[dict[ExitCode, str]] = {
     ExitCode.UNAVAILABLE: "no daemon, or its trusted core is restarting; `hwkm doctor` says more",
     ExitCode.TOKEN: "the token or TPM failed, is full, busy or not set up",
     ExitCode.STORAGE: "storage failed or is full, or does not match the token's anchor",
-    ExitCode.DAMAGED: "a backup, key or audit log is damaged, or was made with another key",
+    ExitCode.DAMAGED: "a backup, file, key or audit log is damaged, or was made with another key or context",
+    ExitCode.KEY_STATE: "the key is disabled, pending deletion or deleted, or is made for another use",
+    ExitCode.MISMATCH: "it is not of the key, or not of the encryption context, that was asked for",
     ExitCode.PROBLEMS_FOUND: "`hwkm doctor` found a problem",
+    ExitCode.SOME_FAILED: "some of many files or rows failed; the messages say which and why",
     ExitCode.INTERRUPTED: "interrupted from the keyboard",
 }
 
@@ -80,6 +88,26 @@ CODE_OF: Final[dict[type[HwkmError], ExitCode]] = {
     BackupKeyMissing: ExitCode.NOT_FOUND,
     errors.VaultExists: ExitCode.CONFLICT,
     errors.SnapshotConflict: ExitCode.CONFLICT,
+    errors.KeyNotFound: ExitCode.NOT_FOUND,
+    errors.AliasExists: ExitCode.CONFLICT,
+    errors.DomainRotating: ExitCode.CONFLICT,
+    FileBusy: ExitCode.CONFLICT,
+    errors.InvalidArn: ExitCode.BAD_INPUT,
+    errors.TagInvalid: ExitCode.BAD_INPUT,
+    errors.MarkerInvalid: ExitCode.BAD_INPUT,
+    errors.DryRunSucceeded: ExitCode.FAILED,
+    errors.KeyDisabled: ExitCode.KEY_STATE,
+    errors.KeyStateInvalid: ExitCode.KEY_STATE,
+    errors.KeyUsageInvalid: ExitCode.KEY_STATE,
+    FileSigned: ExitCode.BAD_INPUT,
+    NotEncrypted: ExitCode.DAMAGED,
+    FileDamaged: ExitCode.DAMAGED,
+    errors.CiphertextInvalid: ExitCode.DAMAGED,
+    errors.IncorrectKey: ExitCode.MISMATCH,
+    errors.MacInvalid: ExitCode.MISMATCH,
+    errors.SignatureInvalid: ExitCode.MISMATCH,
+    ContextMismatch: ExitCode.MISMATCH,
+    WrongFileKey: ExitCode.MISMATCH,
     errors.CohortMismatch: ExitCode.COHORT_MISMATCH,
     errors.AccessDenied: ExitCode.DENIED,
     errors.ChallengeRefused: ExitCode.CLAIM_REFUSED,
@@ -92,6 +120,7 @@ CODE_OF: Final[dict[type[HwkmError], ExitCode]] = {
     errors.DecryptionError: ExitCode.DAMAGED,
     BackupDamaged: ExitCode.DAMAGED,
     errors.AuditError: ExitCode.DAMAGED,
+    errors.LogError: ExitCode.DAMAGED,
 }
 
 

@@ -66,7 +66,7 @@ def _error_in(status: int, body: bytes) -> HwkmError:
         return Unavailable(text) if status >= 500 else HwkmError(text)
 
 
-def _call(
+def call_of(
     operation: Operation,
     response: type[T],
     body: msgspec.Struct | None = None,
@@ -74,6 +74,11 @@ def _call(
     query: dict[str, str] | None = None,
     **path: str,
 ) -> Call[T]:
+    """A call of an operation, its body checked.
+
+    Raises:
+        FormatError: a value is out of range; nothing is sent.
+    """
     parts = {name: quote(value, safe="") for name, value in path.items()}
     target = operation.path.format(**parts) + (f"?{urlencode(query)}" if query else "")
     return Call(operation, response, target, _encoded(operation, body))
@@ -97,17 +102,17 @@ def _encoded(operation: Operation, body: msgspec.Struct | None) -> bytes:
 
 def status() -> Call[api.Status]:
     """How the daemon is."""
-    return _call(operations.STATUS, api.Status)
+    return call_of(operations.STATUS, api.Status)
 
 
 def cohort() -> Call[api.CohortInfo]:
     """The cohort key that vaults are made for."""
-    return _call(operations.COHORT, api.CohortInfo)
+    return call_of(operations.COHORT, api.CohortInfo)
 
 
 def create_vault(body: api.CreateVault) -> Call[api.VaultInfo]:
     """Store a new sealed vault."""
-    return _call(operations.VAULT_CREATE, api.VaultInfo, body)
+    return call_of(operations.VAULT_CREATE, api.VaultInfo, body)
 
 
 def list_vaults(
@@ -116,54 +121,54 @@ def list_vaults(
     """A page of vaults."""
     given = {"name": name, "after": after, "limit": None if limit is None else str(limit)}
     query = {key: value for key, value in given.items() if value is not None}
-    return _call(operations.VAULT_LIST, api.VaultList, query=query)
+    return call_of(operations.VAULT_LIST, api.VaultList, query=query)
 
 
 def show_vault(handle: str) -> Call[api.VaultInfo]:
     """One vault."""
-    return _call(operations.VAULT_SHOW, api.VaultInfo, handle=handle)
+    return call_of(operations.VAULT_SHOW, api.VaultInfo, handle=handle)
 
 
 def replace_vault(handle: str, body: api.ReplaceVault) -> Call[api.VaultInfo]:
     """Store a new snapshot."""
-    return _call(operations.VAULT_REPLACE, api.VaultInfo, body, handle=handle)
+    return call_of(operations.VAULT_REPLACE, api.VaultInfo, body, handle=handle)
 
 
 def delete_vault(handle: str) -> Call[api.Nothing]:
     """Delete a vault."""
-    return _call(operations.VAULT_DELETE, api.Nothing, handle=handle)
+    return call_of(operations.VAULT_DELETE, api.Nothing, handle=handle)
 
 
 def challenge(handle: str) -> Call[api.ChallengeIssued]:
     """Ask for a challenge."""
-    return _call(operations.VAULT_CHALLENGE, api.ChallengeIssued, handle=handle)
+    return call_of(operations.VAULT_CHALLENGE, api.ChallengeIssued, handle=handle)
 
 
 def open_vault(handle: str, body: api.OpenVault) -> Call[api.VaultOpened]:
     """Present a claim."""
-    return _call(operations.VAULT_OPEN, api.VaultOpened, body, handle=handle)
+    return call_of(operations.VAULT_OPEN, api.VaultOpened, body, handle=handle)
 
 
 def resume_vault(handle: str) -> Call[api.VaultInfo]:
     """Let a suspended vault be opened again."""
-    return _call(operations.VAULT_RESUME, api.VaultInfo, handle=handle)
+    return call_of(operations.VAULT_RESUME, api.VaultInfo, handle=handle)
 
 
 def list_application_keys(handle: str) -> Call[api.ApplicationKeyList]:
     """The wrapped application keys of a vault."""
-    return _call(operations.APPLICATION_KEY_LIST, api.ApplicationKeyList, handle=handle)
+    return call_of(operations.APPLICATION_KEY_LIST, api.ApplicationKeyList, handle=handle)
 
 
 def put_application_key(handle: str, alias: str, body: api.PutApplicationKey) -> Call[api.VaultInfo]:
     """Store a wrapped application key."""
-    return _call(operations.APPLICATION_KEY_PUT, api.VaultInfo, body, handle=handle, alias=alias)
+    return call_of(operations.APPLICATION_KEY_PUT, api.VaultInfo, body, handle=handle, alias=alias)
 
 
 def delete_application_key(handle: str, alias: str) -> Call[api.VaultInfo]:
     """Delete a wrapped application key."""
-    return _call(operations.APPLICATION_KEY_DELETE, api.VaultInfo, handle=handle, alias=alias)
+    return call_of(operations.APPLICATION_KEY_DELETE, api.VaultInfo, handle=handle, alias=alias)
 
 
 def audit_head() -> Call[api.AuditHead]:
     """The newest audit record."""
-    return _call(operations.AUDIT_HEAD, api.AuditHead)
+    return call_of(operations.AUDIT_HEAD, api.AuditHead)

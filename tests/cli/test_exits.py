@@ -11,14 +11,16 @@ from hwkm import errors
 from hwkm.cli.exits import CODE_OF, MEANING, ExitCode, exit_code_of
 from hwkm.cli.pin import PinFileRefused
 from hwkm.client.backup import errors as backup_errors
+from hwkm.client.files import errors as file_errors
+from hwkm.client.files.header_swap import FileBusy
 from hwkm.errors import HwkmError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations" / "exit-codes.md"
 
 
 def error_classes() -> list[type[HwkmError]]:
-    found: set[type[HwkmError]] = {PinFileRefused}
-    for module in (errors, backup_errors):
+    found: set[type[HwkmError]] = {FileBusy, PinFileRefused}
+    for module in (errors, backup_errors, file_errors):
         found |= {c for _, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, HwkmError)}
     return sorted(found, key=lambda cls: cls.__name__)
 
@@ -28,8 +30,8 @@ def test_every_error_has_a_code(cls: type[HwkmError]) -> None:
     error = cls.__new__(cls)
     code = exit_code_of(error)
     assert code is not ExitCode.OK
-    if not issubclass(cls, (errors.TokenError, errors.FleetError)) and cls is not HwkmError:
-        assert cls in CODE_OF, "only the errors of tokens and lists share the code of their base"
+    if not issubclass(cls, (errors.TokenError, errors.FleetError, errors.LogError)) and cls is not HwkmError:
+        assert cls in CODE_OF, "only the errors of tokens, lists and logs share the code of their base"
 
 
 def test_every_code_has_its_meaning_in_the_document() -> None:
