@@ -32,16 +32,18 @@ class Channel:
         sock.setblocking(True)
         self._socket = sock
         self._reader = FrameReader()
+        # One buffer for all time, wiped after each use: 256 KiB from the allocator and back, overwritten
+        # when freed, would cost more than the rest of a request.
+        self._buffer = memoryview(bytearray(_READ_BYTES))
         self._bodies: deque[bytes] = deque()
         # Not select(2): a daemon with a thousand connections hands in a descriptor beyond its reach.
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
-        self._wake = select.poll()
-        self._wake.register(sock, select.POLLIN)
+        self._descriptor = sock.fileno()
 
     def wake_on(self, descriptor: int) -> None:
         """Let :meth:`receive` also return when ``descriptor`` becomes readable."""
-        self._wake.register(descriptor, select.POLLIN)
+        self._poll.register(descriptor, select.POLLIN)
 
     def receive_start(self) -> CoreStart:
         """Wait for the first message.
@@ -61,10 +63,11 @@ class Channel:
             ChannelClosed: the daemon is gone.
             msgspec.DecodeError, UnicodeDecodeError, FormatError: the daemon does not keep to the message set.
         """
-        if not self._bodies and not self._woken(timeout_s):
+        if not self._bodies and not self._readable(timeout_s):
             return []
-        while self._readable():
-            self._read()
+        # One read takes all that waits, unless it fills the buffer.
+        while self._read() == _READ_BYTES and self._readable(0):
+            pass
         frames = [_request_decoder.decode(body) for body in self._bodies]
         self._bodies.clear()
         return frames
@@ -83,17 +86,18 @@ class Channel:
         except OSError as exc:
             raise ChannelClosed from exc
 
-    def _woken(self, timeout_s: float | None) -> bool:
-        return bool(self._wake.poll(None if timeout_s is None else math.ceil(timeout_s * 1000)))
+    def _readable(self, timeout_s: float | None) -> bool:
+        """Whether a request is there; False as well when :meth:`wake_on`'s descriptor is readable alone."""
+        ready = self._poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))
+        return any(descriptor == self._descriptor for descriptor, _ in ready)
 
-    def _readable(self) -> bool:
-        return bool(self._poll.poll(0))
-
-    def _read(self) -> None:
+    def _read(self) -> int:
         try:
-            data = self._socket.recv(_READ_BYTES)
+            length = self._socket.recv_into(self._buffer)
         except OSError as exc:
             raise ChannelClosed from exc
-        if not data:
+        if not length:
             raise ChannelClosed
-        self._bodies.extend(self._reader.feed(data))
+        self._bodies.extend(self._reader.feed(self._buffer[:length]))
+        self._buffer[:length] = bytes(length)
+        return length

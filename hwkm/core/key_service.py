@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Sequence
-from typing import Final, assert_never
+from typing import Final
 
 from hwkm.core import key_work
+from hwkm.core.domain_requests import DomainRequest, answer_domain
 from hwkm.core.key_pairs import PairWanted, RsaPairMaker, is_quick, make_on_curve
 from hwkm.core.key_work import KeyWork
 from hwkm.core.loaded_keys import LoadedKeys
 from hwkm.core.random_pool import RandomPool
 from hwkm.errors import (
     DomainNotProvisioned,
+    ExchangeRefused,
+    ExchangeUnsupported,
     FormatError,
     GenerationRefused,
     HwkmError,
@@ -23,7 +26,6 @@ from hwkm.errors import (
     UnsupportedKind,
     WrappedKeyRefused,
 )
-from hwkm.formats.key_kind import KeyName
 from hwkm.thm import data_keys
 from hwkm.thm.ports import Domain, LoadedKey, Randomness
 from hwkm.wire import key_messages as wire
@@ -32,6 +34,8 @@ from hwkm.wire.key_messages import KeyRef, KeyRequest
 
 _REFUSALS: Final = (
     DomainNotProvisioned,
+    ExchangeRefused,
+    ExchangeUnsupported,
     FormatError,
     GenerationRefused,
     KeyUsageInvalid,
@@ -45,8 +49,7 @@ _REFUSALS: Final = (
 
 _NO_DOMAIN: Final = "the token holds no domain key"
 
-_OfDomain = wire.CreateKey | wire.RewrapKeys | wire.RotateDomain | wire.RetireDomain | wire.ReadDomain
-_Alone = wire.ComputeMacs | wire.SignDigest | wire.AgreeKey | wire.DrawRandom | wire.ForgetKey | _OfDomain
+_Alone = wire.ComputeMacs | wire.SignDigest | wire.AgreeKey | wire.DrawRandom | wire.ForgetKey | DomainRequest
 
 
 class KeyService:
@@ -146,31 +149,12 @@ class KeyService:
             case wire.ForgetKey(key_id=key_id):
                 self._loaded_keys().forget(key_id)
                 return Done()
-            case _:
-                return self._answer_domain(request)
-
-    def _answer_domain(self, request: _OfDomain) -> CoreReply:
-        domain = self._provisioned_domain()
-        match request:
-            case wire.CreateKey(key_id=key_id, version=version, kind=kind):
-                made = domain.create(KeyName(key_id, version), kind)
-                return wire.KeyCreated(
-                    wrapped=made.wrapped, public_key=made.public_key, generation=domain.generation
-                )
-            case wire.RewrapKeys(keys=keys):
-                items = tuple(_rewrapped(domain, key) for key in keys)
-                self._refused += items.count(None)
-                return wire.KeysRewrapped(generation=domain.generation, items=items)
-            case wire.RotateDomain():
-                domain.rotate()
-                return _domain_read(domain)
-            case wire.RetireDomain(generation=generation):
-                domain.retire(generation)
+            case wire.RetireDomain():
+                reply = answer_domain(self._provisioned_domain(), request)
                 self._loaded_keys().forget_all()
-                return _domain_read(domain)
-            case wire.ReadDomain():
-                return _domain_read(domain)
-        assert_never(request)
+                return reply
+            case _:
+                return answer_domain(self._provisioned_domain(), request)
 
     # --- work --------------------------------------------------------------------------------
 
@@ -227,26 +211,11 @@ def weight(request: KeyRequest) -> int:
             | wire.ReencryptData(items=things)
             | wire.ComputeMacs(messages=things)
             | wire.RewrapKeys(keys=things)
+            | wire.ExportKeys(keys=things)
         ):
             return len(things)
         case _:
             return 1
-
-
-def _rewrapped(domain: Domain, key: KeyRef) -> bytes | None:
-    try:
-        return domain.rewrap(KeyName(key.key_id, key.version), key.kind, key.wrapped)
-    except WrappedKeyRefused:
-        return None
-
-
-def _domain_read(domain: Domain) -> wire.DomainRead:
-    return wire.DomainRead(
-        generation=domain.generation,
-        generations=domain.generations(),
-        kinds=domain.kinds,
-        loaded_max=domain.loaded_max,
-    )
 
 
 def _failed(error: HwkmError) -> Failed:

@@ -18,6 +18,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from hwkm.formats.domain_token import EXPORTED_KEYS_MAX
 from hwkm.formats.key_kind import KeyKind, SigningAlgorithm
 from hwkm.wire.message import Item, Message, SecretItem, SecretMessage
 
@@ -35,6 +36,7 @@ MacInput = Annotated[bytes, Meta(min_length=1, max_length=4096)]
 DataKeyLength = Annotated[int, Meta(ge=1, le=1024)]
 RandomLength = Annotated[int, Meta(ge=1, le=1024)]
 Digest = Annotated[bytes, Meta(min_length=32, max_length=64)]
+Fingerprint = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Index = Annotated[int, Meta(ge=0, lt=KEYS_MAX)]
 
 
@@ -195,6 +197,25 @@ class RetireDomain(Message, frozen=True, kw_only=True, tag="retire_domain"):
     generation: Generation
 
 
+class ReadExchange(Message, frozen=True, kw_only=True, tag="read_exchange"):
+    """What another module needs to send keys here. Answer: ExchangeRead."""
+
+
+class ExportKeys(Message, frozen=True, kw_only=True, tag="export_keys"):
+    """Wrap keys to the module of ``statement``, whose fingerprint its operator vouched for. Answer: KeysExported."""
+
+    statement: Annotated[bytes, Meta(min_length=1, max_length=8192)]
+    fingerprint: Fingerprint
+    keys: Annotated[tuple[KeyRef, ...], Meta(min_length=1, max_length=EXPORTED_KEYS_MAX)]
+
+
+class ImportKeys(Message, frozen=True, kw_only=True, tag="import_keys"):
+    """Take keys from ``sender`` (SHA-256 of its audit public key). Answer: KeysImported, to be stored."""
+
+    domain_token: Annotated[bytes, Meta(min_length=1, max_length=512 * 1024)]
+    sender: Fingerprint
+
+
 KeyRequest = (
     CreateKey
     | GenerateDataKeys
@@ -211,6 +232,9 @@ KeyRequest = (
     | ReadDomain
     | RotateDomain
     | RetireDomain
+    | ReadExchange
+    | ExportKeys
+    | ImportKeys
 )
 
 
@@ -298,6 +322,25 @@ class DomainRead(Message, frozen=True, kw_only=True, tag="domain_read"):
     loaded_max: int
 
 
+class ExchangeRead(Message, frozen=True, kw_only=True, tag="exchange_read"):
+    """An encoded ExchangeStatement."""
+
+    statement: bytes
+
+
+class KeysExported(Message, frozen=True, kw_only=True, tag="keys_exported"):
+    """An encoded DomainToken."""
+
+    domain_token: bytes
+
+
+class KeysImported(Message, frozen=True, kw_only=True, tag="keys_imported"):
+    """Every key of a domain token, wrapped under ``generation``."""
+
+    generation: int
+    keys: tuple[KeyRef, ...]
+
+
 class KeyStatistics(Item, frozen=True):
     """Counts since the core started. ``operations`` maps tags of requests to items asked for."""
 
@@ -322,4 +365,7 @@ KeyReply = (
     | RandomDrawn
     | KeysRewrapped
     | DomainRead
+    | ExchangeRead
+    | KeysExported
+    | KeysImported
 )
