@@ -42,7 +42,8 @@ def generate(request: wire.GenerateDataKeys, pool: RandomPool) -> KeyWork:
         TokenError: the hardware failed.
     """
     key, items = request.key, request.items
-    sealings = [_begin_sealing(key, item.context, pool) for item in items]
+    name, kind = _name(key), key.kind
+    sealings = [begin_sealing(name, kind, item.context, pool.take(NONCE_BYTES)) for item in items]
 
     def finish(message_keys: list[bytes]) -> wire.DataKeys:
         made = []
@@ -81,7 +82,8 @@ def encrypt(request: wire.EncryptData, pool: RandomPool) -> KeyWork:
         KeyUsageInvalid, TokenError: as :func:`generate`.
     """
     key, items = request.key, request.items
-    sealings = [_begin_sealing(key, item.context, pool) for item in items]
+    name, kind = _name(key), key.kind
+    sealings = [begin_sealing(name, kind, item.context, pool.take(NONCE_BYTES)) for item in items]
 
     def finish(message_keys: list[bytes]) -> wire.Ciphertexts:
         work = zip(items, sealings, message_keys, strict=True)
@@ -147,13 +149,17 @@ def reencrypt(request: wire.ReencryptData, pool: RandomPool) -> KeyWork:
     return KeyWork(derivations, finish)
 
 
+def _name(key: KeyRef) -> KeyName:
+    return KeyName(key.key_id, key.version)
+
+
 def _begin_sealing(key: KeyRef, context: bytes, pool: RandomPool) -> Sealing:
-    return begin_sealing(KeyName(key.key_id, key.version), key.kind, context, pool.take(NONCE_BYTES))
+    return begin_sealing(_name(key), key.kind, context, pool.take(NONCE_BYTES))
 
 
 def _begin_opening(key: KeyRef, context: bytes, ciphertext: bytes) -> Opening | None:
     try:
-        return begin_opening(KeyName(key.key_id, key.version), key.kind, context, ciphertext)
+        return begin_opening(_name(key), key.kind, context, ciphertext)
     except DecryptionError:
         return None
 

@@ -16,6 +16,7 @@ MESSAGE_KEY_BYTES: Final = 32
 TAG_BYTES: Final = 16
 
 _NONCE: Final = bytes(12)
+_WRONG_LENGTH: Final = f"a message key has {MESSAGE_KEY_BYTES} bytes"
 
 
 def encrypt_once(message_key: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
@@ -24,7 +25,9 @@ def encrypt_once(message_key: bytes, plaintext: bytes, associated_data: bytes) -
     Raises:
         InvalidKeyError: the key has another length.
     """
-    return _cipher(message_key).encrypt(_NONCE, plaintext, associated_data)
+    if len(message_key) != MESSAGE_KEY_BYTES:
+        raise InvalidKeyError(_WRONG_LENGTH)
+    return AESGCM(message_key).encrypt(_NONCE, plaintext, associated_data)
 
 
 def decrypt_once(message_key: bytes, sealed: bytes, associated_data: bytes) -> bytes:
@@ -34,13 +37,9 @@ def decrypt_once(message_key: bytes, sealed: bytes, associated_data: bytes) -> b
         DecryptionError: wrong key, wrong associated data, or damage.
         InvalidKeyError: the key has another length.
     """
+    if len(message_key) != MESSAGE_KEY_BYTES:
+        raise InvalidKeyError(_WRONG_LENGTH)
     try:
-        return _cipher(message_key).decrypt(_NONCE, sealed, associated_data)
+        return AESGCM(message_key).decrypt(_NONCE, sealed, associated_data)
     except InvalidTag:
         raise DecryptionError("the ciphertext does not decrypt") from None
-
-
-def _cipher(message_key: bytes) -> AESGCM:
-    if len(message_key) != MESSAGE_KEY_BYTES:
-        raise InvalidKeyError(f"a message key has {MESSAGE_KEY_BYTES} bytes, not {len(message_key)}")
-    return AESGCM(message_key)

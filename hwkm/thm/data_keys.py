@@ -36,7 +36,8 @@ from hwkm.thm.ports import HMAC_MESSAGE_BYTES_MAX, LoadedKey
 DATA_KEY_BYTES_MAX: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: making a frozen object costs twice as much, and these are made for every ciphertext.
+@dataclass(slots=True)
 class Sealing:
     """A ciphertext to be: all of it but its message key and its plaintext. Sealed once."""
 
@@ -59,7 +60,7 @@ class Sealing:
         return self.head + aead.encrypt_once(message_key, plaintext, bound)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opening:
     """A ciphertext that is well formed and names the right key; whether it opens is not known yet."""
 
