@@ -38,6 +38,8 @@ METADATA_BYTES_MAX: Final = 1024 * 1024
 _SPEC: Final = ".".join(SPECIFICATION_VERSION)
 
 Signed = TypeVar("Signed", Root, Targets, Snapshot, Timestamp)
+AnyMetadata = Metadata[Root] | Metadata[Targets] | Metadata[Snapshot] | Metadata[Timestamp]
+TwoPartyMetadata = Metadata[Root] | Metadata[Targets]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def parse_metadata(kind: type[Signed], data: bytes) -> Metadata[Signed]:
     return parsed
 
 
-def encode_metadata(metadata: Metadata[Signed]) -> bytes:
+def encode_metadata(metadata: AnyMetadata) -> bytes:
     """Return metadata as it is stored."""
     return metadata.to_bytes(JSONSerializer(compact=False)) + b"\n"
 
@@ -125,7 +127,7 @@ def encode_metadata(metadata: Metadata[Signed]) -> bytes:
 # --- signing ---------------------------------------------------------------------------------
 
 
-def add_signature(metadata: Metadata[Signed], signer: Signer, root: Root, party: Party) -> None:
+def add_signature(metadata: TwoPartyMetadata, signer: Signer, root: Root, party: Party) -> None:
     """Add a party's signature to staged root or targets metadata.
 
     The operator signs first: the auditor answers for what the operator has bound himself to.
@@ -148,7 +150,7 @@ def add_signature(metadata: Metadata[Signed], signer: Signer, root: Root, party:
         raise SignatureRefused(f"signing failed: {type(exc).__name__}") from exc
 
 
-def signatures_of(metadata: Metadata[Signed], root: Root) -> Mapping[str, Key]:
+def signatures_of(metadata: TwoPartyMetadata, root: Root) -> Mapping[str, Key]:
     """The keys of its role whose signatures on the metadata are right, by key id."""
     result = root.get_verification_result(
         metadata.signed.type, metadata.signed_bytes, dict(metadata.signatures)
@@ -156,7 +158,7 @@ def signatures_of(metadata: Metadata[Signed], root: Root) -> Mapping[str, Key]:
     return result.signed
 
 
-def verify_signed(metadata: Metadata[Signed], root: Root) -> None:
+def verify_signed(metadata: TwoPartyMetadata, root: Root) -> None:
     """Check that enough keys of the role in ``root`` have signed, which takes both parties.
 
     Raises:
@@ -165,7 +167,8 @@ def verify_signed(metadata: Metadata[Signed], root: Root) -> None:
     role = metadata.signed.type
     count, needed = len(signatures_of(metadata, root)), root.roles[role].threshold
     if count < needed:
-        raise SignatureMissing(f"{role} metadata has {count} right signatures of {needed}")
+        what = "the list" if role == Targets.type else "the root"
+        raise SignatureMissing(f"{what} has {count} right signatures of {needed}")
 
 
 def verify_root_succession(new: Metadata[Root], old: Root | None) -> None:
@@ -184,10 +187,10 @@ def verify_root_succession(new: Metadata[Root], old: Root | None) -> None:
         verify_signed(new, root)
 
 
-def signing_digest(metadata: Metadata[Signed]) -> str:
+def signing_digest(metadata: TwoPartyMetadata) -> str:
     """SHA-256 (hex) of exactly the bytes that are signed."""
     return hashlib.sha256(metadata.signed_bytes).hexdigest()
 
 
-def _signed_by(metadata: Metadata[Signed], root: Root, party: Party) -> bool:
+def _signed_by(metadata: TwoPartyMetadata, root: Root, party: Party) -> bool:
     return bool(keys_of(party, signatures_of(metadata, root).values()))

@@ -12,12 +12,15 @@ from hwkm.tlog.tiles import TILE_WIDTH, parse_bundle, tile_at
 Fetch = Callable[[str, int], bytes]
 """Fetches a file by its path below the fleet's address, of so many bytes at most."""
 
+CHECKPOINT: Final = "log/checkpoint"
+PENDING: Final = "log/checkpoint.pending"
+
 _BUNDLE_BYTES_MAX: Final = TILE_WIDTH * (ENTRY_BYTES_MAX + 2)
 
 
-def fetch_checkpoint(fetch: Fetch) -> bytes:
-    """Return the log's signed checkpoint."""
-    return fetch("log/checkpoint", NOTE_BYTES_MAX)
+def fetch_checkpoint(fetch: Fetch, name: str = CHECKPOINT) -> bytes:
+    """Return the log's signed checkpoint, or the one that waits for witnesses (``PENDING``)."""
+    return fetch(name, NOTE_BYTES_MAX)
 
 
 def fetch_entries(fetch: Fetch, start: int, end: int) -> list[bytes]:

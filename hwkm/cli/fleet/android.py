@@ -1,4 +1,4 @@
-"""``hwkm fleet``: lists of cohort keys. Reads files only; asks no daemon."""
+"""``hwkm fleet verify-android``: Android's lists. Reads files only; asks no daemon."""
 
 from __future__ import annotations
 
@@ -6,61 +6,25 @@ import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 from cryptography import x509
 
-from hwkm.cli.options import JsonOption
 from hwkm.cli.printing import count, print_facts, print_json, print_line
-from hwkm.cli.reporting import reporting
 from hwkm.client.trust import fingerprint
 from hwkm.errors import ConfigError
 from hwkm.fleet.android import SeenList, VerifiedList, verify_list
 from hwkm.fleet.android.xml import DOCUMENT_BYTES_MAX
 
-app = typer.Typer(no_args_is_help=True, help="Lists of cohort keys, and who vouches for them.")
-
 _SEEN: Final = re.compile(r"(\d{1,19}):([0-9a-f]{64})")
 _PEM: Final = b"-----BEGIN CERTIFICATE-----"
 
 
-@app.callback()
-def _fleet() -> None:
-    """Lists of cohort keys, and who vouches for them."""
-
-
-@app.command("verify-android")
-@reporting
 def verify_android(
-    cert_xml: Annotated[Path, typer.Argument(metavar="CERT.XML", help="The list.")],
-    sig_xml: Annotated[Path, typer.Argument(metavar="CERT.SIG.XML", help="Its signature file.")],
-    root: Annotated[
-        Path, typer.Option("--root", metavar="FILE", help="The trusted root certificate, PEM or DER.")
-    ],
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at", metavar="TIME", help="When certificates must be valid, ISO 8601; now if left out."
-        ),
-    ] = None,
-    seen: Annotated[
-        str | None,
-        typer.Option(
-            "--seen",
-            metavar="SERIAL:HASH",
-            help="A list accepted before, as this command printed it: older ones are refused.",
-        ),
-    ] = None,
-    as_json: JsonOption = False,
+    cert_xml: Path, sig_xml: Path, root: Path, at: str | None, seen: str | None, *, as_json: bool
 ) -> None:
-    """Verify a list in the form that Google publishes for Android's recoverable key store.
-
-    Checks the form of both files, the signer's certificate path, the signature over every byte of the list, its serial against the one
-    seen before, and the path of every endpoint. It exits with 0 only if everything holds, and prints the cohort keys.
-
-    Example: `hwkm fleet verify-android cert.xml cert.sig.xml --root root.pem --at 2025-02-27`
-    """
+    """Verify a list in the form that Google publishes for Android's recoverable key store."""
     verified = verify_list(
         _read(cert_xml), _read(sig_xml), _read_root(root), _time_of(at), seen=_seen_of(seen)
     )
