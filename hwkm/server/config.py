@@ -119,6 +119,18 @@ class AwsSection(_Section, frozen=True, kw_only=True):
     allow_other_hosts: bool = False
 
 
+class KeysSection(_Section, frozen=True, kw_only=True):
+    """The key service: how keys are named, how many there may be, when they are looked after."""
+
+    region: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")] = "us-east-1"
+    account: Annotated[str, Meta(pattern=r"^[0-9]{12}$")] = "000000000001"
+    keys_max: Annotated[int, _count(1, 10_000_000)] = 100_000
+    versions_per_key: Annotated[int, _count(2, 100_000)] = 1_000
+    recorded_per_key: Annotated[int, _count(1, 100_000_000)] = 1_000_000
+    cached_keys: Annotated[int, _count(1, 1_000_000)] = 20_000
+    scheduler_interval: Duration = Duration.parse("1m")
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """The whole file, paths made absolute."""
 
@@ -131,6 +143,7 @@ class Config(_Section, frozen=True, kw_only=True):
     records: RecordsSection = field(default_factory=RecordsSection)
     audit: AuditSection = field(default_factory=AuditSection)
     aws: AwsSection = field(default_factory=AwsSection)
+    keys: KeysSection = field(default_factory=KeysSection)
 
     @property
     def state_directory(self) -> Path:
@@ -215,6 +228,7 @@ SECTIONS: Final[dict[str, type[_Section]]] = {
     "records": RecordsSection,
     "audit": AuditSection,
     "aws": AwsSection,
+    "keys": KeysSection,
 }
 
 
@@ -347,6 +361,7 @@ _TIMEOUTS: Final = (
     ("limits", "request_timeout"),
     ("limits", "response_timeout"),
     ("limits", "idle_timeout"),
+    ("keys", "scheduler_interval"),
 )
 
 

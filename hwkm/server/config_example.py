@@ -29,6 +29,7 @@ _ABOUT_SECTION: Final = {
     "records": "The database of sealed vaults. It is not trusted with secrets or counters.",
     "audit": "The audit log.",
     "aws": "The AWS KMS wire on a network socket. On the Unix socket it is always there.",
+    "keys": "The key service. A key is kept wrapped by the hardware, in the record database.",
 }
 
 _ABOUT: Final = {
@@ -67,6 +68,13 @@ _ABOUT: Final = {
     "aws.allow_other_hosts": "Let listen be an address that other machines can reach. It needs TLS.",
     "audit.directory": "Where it lies; empty: audit in the state directory.",
     "audit.segment_bytes": "A file of the log is closed and a new one begun at this size.",
+    "keys.region": "Part of every key's ARN. Changing it changes the names of all keys.",
+    "keys.account": "The account of callers on the socket for whom the policy names no other; 12 digits.",
+    "keys.keys_max": "Keys in all; deleted ones do not count.",
+    "keys.versions_per_key": "Versions of a key; each rotation makes one, and all stay.",
+    "keys.recorded_per_key": "Data keys of a key that are recorded under labels.",
+    "keys.cached_keys": "Keys kept in the daemon's memory, wrapped as they are; about 2 KiB each.",
+    "keys.scheduler_interval": "How often it is looked for keys to rotate and to delete.",
 }
 
 

@@ -17,8 +17,12 @@ from hwkm.server.audit_writer import AuditWriter
 from hwkm.server.config import Config
 from hwkm.server.core_calls import CoreCalls
 from hwkm.server.dispatch import Dispatch, RequestLimits
-from hwkm.server.handlers.call import Desk
+from hwkm.server.handlers.call import Desk, now_ms
 from hwkm.server.http_connection import ConnectionLimits, HttpServer
+from hwkm.server.keys.all_keys import key_service
+from hwkm.server.keys.book import KeyBook
+from hwkm.server.keys.desk import KeyDesk, KeyLimits
+from hwkm.server.keys.names import KeyNames
 from hwkm.server.limits import Connections, OpenChallenges, RequestsInFlight
 from hwkm.server.listener import BACKLOG, Listener
 from hwkm.server.logs import get_log
@@ -63,6 +67,7 @@ class Daemon:
         self._audit = await self._open_audit()
         self._records = await RecordThread.open(config.records_url)
         stack.push_async_callback(self._records.close)
+        self._book = await self._open_book()
         self._challenges = OpenChallenges(
             per_uid_max=config.limits.open_challenges_per_uid, clock_ms=_steady_ms
         )
@@ -87,6 +92,14 @@ class Daemon:
         self._stack.push_async_callback(self._note, "daemon.stop")
         return audit
 
+    async def _open_book(self) -> KeyBook:
+        keys = self._config.keys
+        book = await KeyBook.open(
+            self._config.records_url, KeyNames(keys.region), cached_max=keys.cached_keys
+        )
+        self._stack.push_async_callback(book.close)
+        return book
+
     async def _start_core(self) -> CoreSupervisor:
         supervisor = CoreSupervisor(self._config.core_settings(), on_event=self._core_changed)
         self._stack.push_async_callback(supervisor.stop)
@@ -102,16 +115,24 @@ class Daemon:
 
     def _desk(self) -> Desk:
         config = self._config
+        core = CoreCalls(self._supervisor, config.core.answer_timeout.seconds)
         return Desk(
-            core=CoreCalls(self._supervisor, config.core.answer_timeout.seconds),
+            core=core,
             supervisor=self._supervisor,
             records=self._records,
             audit=self._audit,
             challenges=self._challenges,
             metrics=self._metrics,
+            keys=key_service(self._key_desk(core)),
+            account=config.keys.account,
             max_attempts_limit=config.attempts.max_attempts_limit,
             vaults_per_uid=config.limits.vaults_per_uid,
         )
+
+    def _key_desk(self, core: CoreCalls) -> KeyDesk:
+        keys = self._config.keys
+        limits = KeyLimits(keys.keys_max, keys.versions_per_key, keys.recorded_per_key)
+        return KeyDesk(core, self._book, self._book.names, limits, now_ms)
 
     # --- listening ---------------------------------------------------------------------------
 

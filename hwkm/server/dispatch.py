@@ -7,6 +7,7 @@ cannot be written the caller gets that error in place of the outcome, with one e
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 import time
@@ -22,10 +23,13 @@ from hwkm.server import answers
 from hwkm.server.handlers.call import Call, Desk, parse_handle
 from hwkm.server.handlers.table import HANDLERS
 from hwkm.server.http_connection import HttpConnection
+from hwkm.server.keys.audit import audit_entries
+from hwkm.server.keys.principal import KeyCall
 from hwkm.server.limits import RequestsInFlight
 from hwkm.server.logs import get_log
 from hwkm.server.own_pages import OwnPages
-from hwkm.server.policy import Granted, Policy, Scope
+from hwkm.server.peer import Peer
+from hwkm.server.policy import KEY_OPERATIONS, Granted, Policy, Scope
 from hwkm.server.request_body import decode_body, read_body, read_query
 from hwkm.server.routes import Found, find_route
 from hwkm.wire import operations
@@ -105,7 +109,10 @@ class Dispatch:
     async def _do(
         self, request: web.BaseRequest, operation: Operation, connection: HttpConnection, call: Call[Any]
     ) -> msgspec.Struct:
-        call.scope = self._authorise(connection, operation)
+        granted = self._granted(connection)
+        call.scope = _authorise(granted, connection.peer, operation)
+        if operation.name in KEY_OPERATIONS:
+            call.key_call = KeyCall(granted.principal(connection.peer, self._desk.account))
         if "handle" in call.path:
             call.vault = parse_handle(call.path["handle"])
         call.query = read_query(operation, request)
@@ -114,15 +121,13 @@ class Dispatch:
         call.body = decode_body(operation, body)
         return await HANDLERS[operation](self._desk, call)
 
-    def _authorise(self, connection: HttpConnection, operation: Operation) -> Scope:
+    def _granted(self, connection: HttpConnection) -> Granted:
+        """What the policy in force grants the peer; found out once a connection."""
         granted = connection.granted
         if granted is None or granted.policy is not self.policy:
             granted = Granted(self.policy, self.policy.grants(connection.peer))
             connection.granted = granted
-        scope = granted.scopes.get(operation.name)
-        if scope is None:
-            raise AccessDenied(f"the policy does not allow uid {connection.peer.uid} to do {operation.name}")
-        return scope
+        return granted
 
     async def _settle(
         self,
@@ -134,9 +139,8 @@ class Dispatch:
     ) -> web.Response:
         """Record what happened, then answer."""
         code = result.code if isinstance(result, HwkmError) else OK
-        entry = AuditEntry(call.peer.caller, operation.name, code, request_id, call.vault)
         try:
-            await self._desk.audit.append(entry)
+            await self._record(operation, call, code, request_id)
         except HwkmError as exc:
             self._log.error("audit record not written", operation=operation.name, problem=str(exc))
             if operation is not operations.STATUS:
@@ -147,3 +151,23 @@ class Dispatch:
         self._desk.metrics.requests.labels(operation.name, code).inc()
         self._desk.metrics.request_seconds.labels(operation.name).observe(time.perf_counter() - started)
         return answers.problem(result) if isinstance(result, HwkmError) else answers.success(result)
+
+    async def _record(self, operation: Operation, call: Call[Any], code: str, request_id: str) -> None:
+        """Make the audit records of a request durable: one, or one for each different use of a key."""
+        keys = call.key_call
+        if keys is None:
+            entry = AuditEntry(call.peer.caller, operation.name, code, request_id, call.vault)
+            await self._desk.audit.append(entry)
+            return
+        entries = audit_entries(keys, operation.name, code, request_id)
+        if len(entries) == 1:
+            await self._desk.audit.append(entries[0])
+        else:
+            await asyncio.gather(*map(self._desk.audit.append, entries))
+
+
+def _authorise(granted: Granted, peer: Peer, operation: Operation) -> Scope:
+    scope = granted.scopes.get(operation.name)
+    if scope is None:
+        raise AccessDenied(f"the policy does not allow uid {peer.uid} to do {operation.name}")
+    return scope

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import grp
 import pwd
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from hwkm.server.keys.principal import EVERY_ACCOUNT, KeyGrant
 from hwkm.server.policy import Policy, Rule, Scope, default_policy, matching_operations
 from hwkm.server.toml_file import TomlFile
+from hwkm.wire.key_api import ACCOUNT_PATTERN, CONTEXT_PAIRS_MAX
 
 RULES_MAX: Final = 1000
+
+_ACCOUNT: Final = re.compile(ACCOUNT_PATTERN)
 
 _Id = Annotated[int, Meta(ge=0, le=2**32 - 2)]
 _Names = Annotated[tuple[str, ...], Meta(max_length=1000)]
 _Ids = Annotated[tuple[_Id, ...], Meta(max_length=1000)]
+_Keys = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=1000)]
+_Values = Annotated[tuple[str, ...], Meta(min_length=1, max_length=100)]
+_Required = Annotated[
+    dict[Annotated[str, Meta(min_length=1, max_length=8192)], str | _Values],
+    Meta(max_length=CONTEXT_PAIRS_MAX),
+]
 
 
 class RuleTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +40,10 @@ class RuleTable(msgspec.Struct, frozen=True, kw_only=True):
     gids: _Ids = ()
     users: _Names = ()
     groups: _Names = ()
+    credentials: _Names = ()
+    keys: _Keys = ()
+    account: str = ""
+    require_context: _Required = {}
     anyone: bool = False
 
 
@@ -56,8 +71,17 @@ def load_policy(path: Path | None) -> Policy:
 def _rule(file: TomlFile, table: Any, number: int) -> Rule:
     place = ("rule", number)
     written = file.section(RuleTable, table, *place)
-    if not (written.anyone or written.uids or written.gids or written.users or written.groups):
-        file.refuse("the rule is about nobody: give uids, gids, users, groups or anyone = true", *place)
+    if not (
+        written.anyone
+        or written.uids
+        or written.gids
+        or written.users
+        or written.groups
+        or written.credentials
+    ):
+        file.refuse(
+            "the rule is about nobody: give uids, gids, users, groups, credentials or anyone = true", *place
+        )
     users = [_uid(file, name, *place) for name in written.users]
     groups = [_gid(file, name, *place) for name in written.groups]
     return Rule(
@@ -65,8 +89,28 @@ def _rule(file: TomlFile, table: Any, number: int) -> Rule:
         scope=Scope[written.vaults.upper()],
         uids=frozenset((*written.uids, *users)),
         gids=frozenset((*written.gids, *groups)),
+        credentials=frozenset(written.credentials),
         anyone=written.anyone,
+        keys=_keys(file, written, *place),
     )
+
+
+def _keys(file: TomlFile, written: RuleTable, *place: str | int) -> KeyGrant | None:
+    if written.account and written.account != EVERY_ACCOUNT and not _ACCOUNT.match(written.account):
+        file.refuse('account: 12 digits, or "*" for every account', *place, "account")
+    if written.keys:
+        required = tuple(
+            (name, frozenset({values} if isinstance(values, str) else values))
+            for name, values in sorted(written.require_context.items())
+        )
+        return KeyGrant(written.keys, written.account, required)
+    for key in ("account", "require_context"):
+        if getattr(written, key):
+            file.refuse(f"{key}: the rule is about no keys; give keys, such as ['*']", *place, key)
+    for name in written.operations:
+        if name.startswith("key."):
+            file.refuse(f"operations: {name} is on no keys; give keys, such as ['*']", *place, "operations")
+    return None
 
 
 def _operations(file: TomlFile, pattern: str, *place: str | int) -> frozenset[str]:

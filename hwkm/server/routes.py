@@ -40,10 +40,20 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 _ROUTES: Final = _routes()
+# Most paths have no placeholder: they are found without a search.
+_FIXED: Final = {
+    operation.path: Found(route.by_method, {})
+    for route in _ROUTES
+    for operation in route.by_method.values()
+    if "{" not in operation.path
+}
 
 
 def find_route(path: str) -> Found | None:
     """Return the operations on ``path``, or None for a path that is not in the table."""
+    fixed = _FIXED.get(path)
+    if fixed is not None:
+        return fixed
     for route in _ROUTES:
         match = route.pattern.fullmatch(path)
         if match is not None:

@@ -80,6 +80,23 @@ class CreateKey(_Body, frozen=True, kw_only=True):
     account: Account | None = None
 
 
+class ListKeys(_Body, frozen=True, kw_only=True):
+    """A page of keys; ``after`` is the ``next`` of the page before. ``account`` is the caller's if left out."""
+
+    account: Account | None = None
+    after: KeyId | None = None
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
+
+
+class ListAliases(_Body, frozen=True, kw_only=True):
+    """A page of aliases, of an account or of one key; otherwise as in ListKeys."""
+
+    account: Account | None = None
+    key: KeyName | None = None
+    after: AliasName | None = None
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
+
+
 class KeyNamed(_Body, frozen=True, kw_only=True):
     """The key that the operation is about."""
 
@@ -183,7 +200,7 @@ class KeyListed(_Body, frozen=True, kw_only=True):
 
 
 class KeyList(_Body, frozen=True, kw_only=True):
-    """A page of keys by key id; ``next`` goes into the ``after`` parameter of the next request."""
+    """A page of keys by key id; ``next`` is the ``after`` of the next request."""
 
     keys: tuple[KeyListed, ...]
     next: str | None

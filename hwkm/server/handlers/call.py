@@ -13,6 +13,8 @@ import msgspec
 from hwkm.errors import FormatError, VaultNotFound
 from hwkm.server.audit_writer import AuditWriter
 from hwkm.server.core_calls import CoreCalls
+from hwkm.server.keys.principal import KeyCall
+from hwkm.server.keys.service import KeyService
 from hwkm.server.limits import OpenChallenges
 from hwkm.server.metrics import Metrics
 from hwkm.server.peer import Peer
@@ -36,13 +38,18 @@ class Desk:
     audit: AuditWriter
     challenges: OpenChallenges
     metrics: Metrics
+    keys: KeyService
+    account: str
     max_attempts_limit: int
     vaults_per_uid: int
 
 
 @dataclass(slots=True)
 class Call(Generic[Body_co]):
-    """One authorised request. ``vault`` is the handle it is about, for the audit log."""
+    """One authorised request. ``vault`` is the handle it is about, for the audit log.
+
+    ``key_call`` is there for operations of the key service.
+    """
 
     peer: Peer
     path: Mapping[str, str]
@@ -50,6 +57,13 @@ class Call(Generic[Body_co]):
     scope: Scope = Scope.OWN
     vault: bytes | None = None
     body: Body_co = field(init=False)
+    key_call: KeyCall | None = None
+
+    @property
+    def keys(self) -> KeyCall:
+        """The request as the key service takes it."""
+        assert self.key_call is not None, "the dispatch makes it for every operation on keys"
+        return self.key_call
 
     @property
     def owner_uid(self) -> int | None:

@@ -13,6 +13,7 @@ from hwkm.errors import AccessDenied
 EVERY_ACCOUNT: Final = "*"
 
 Context = Mapping[str, str]
+_Use = tuple[str, int, tuple[tuple[str, str], ...], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +83,23 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """That a key was used, or was to be used, for the audit log: ``items`` times with one context."""
+    """That a key was used, or was to be used: ``items`` times with one context and one outcome.
+
+    ``outcome`` is ``ok`` or the code of an error. If the request failed as a whole, its own outcome
+    counts for every use.
+    """
 
     key: str
     """Key ARN."""
-    version: int | None = None
-    context: Context | None = None
-    items: int = 1
-    outcome: str = "ok"
+    version: int
+    context: Context
+    items: int
+    outcome: str
 
 
 @dataclass(slots=True)
 class KeyCall:
-    """One request to the key service. The service notes in ``uses`` what has to be in the audit log.
+    """One request to the key service. The service notes in it what has to be in the audit log.
 
     A dry run checks all that can be checked without the hardware, changes nothing, and ends in
     DryRunSucceeded or in the error that the request would have met.
@@ -102,4 +107,17 @@ class KeyCall:
 
     principal: Principal
     dry_run: bool = False
-    uses: list[KeyUse] = field(default_factory=list)
+    _counts: dict[_Use, int] = field(default_factory=dict)
+
+    def note(self, key: str, version: int, context: Context | None = None, outcome: str = "ok") -> None:
+        """Have the audit log say that a key (an ARN) was asked for; equal uses are counted together."""
+        use = (key, version, tuple(sorted(context.items())) if context else (), outcome)
+        self._counts[use] = self._counts.get(use, 0) + 1
+
+    @property
+    def uses(self) -> list[KeyUse]:
+        """What was noted; nothing if no key is known that the request was about."""
+        return [
+            KeyUse(key, version, dict(context), count, outcome)
+            for (key, version, context, outcome), count in self._counts.items()
+        ]

@@ -60,4 +60,4 @@ def test_the_documented_policy_is_valid(tmp_path: Path) -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", (DOCS / "operations/policy.md").read_text(), re.DOTALL)
     path = tmp_path / "policy.toml"
     path.write_text(example.replace('"backup"', '"root"').replace('"hwkm-operators"', '"root"'))
-    assert len(load_policy(path).rules) == 3
+    assert len(load_policy(path).rules) == 6

@@ -1,0 +1,21 @@
+"""What the audit log says of a request to the key service."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hwkm.audit.record import AuditEntry
+from hwkm.server.keys.principal import KeyCall
+
+OK: Final = "ok"
+
+
+def audit_entries(call: KeyCall, operation: str, code: str, request_id: str) -> list[AuditEntry]:
+    """One entry for each different use of a key: version, context and outcome, and of how many items.
+
+    ``code`` is the outcome of the request as a whole. Where no key is known, there is one entry too.
+    """
+    caller = call.principal.caller
+    return [
+        AuditEntry(caller, operation, code if code != OK else use.outcome, request_id) for use in call.uses
+    ] or [AuditEntry(caller, operation, code, request_id)]
