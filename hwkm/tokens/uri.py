@@ -6,7 +6,8 @@
                         attribute module-path. A token label or a serial is required.
 ``tpm:``                ``tpm:tcti=device:/dev/tpmrm0`` or ``tpm:tcti=swtpm:path=/run/tpm.sock``,
                         then optional ``;keys=0x81006860`` (three persistent handles from here
-                        on) and ``;anchor=0x01806860`` (one NV index)
+                        on), ``;anchor=0x01806860`` (one NV index) and ``;domain=0x81406860`` (persistent
+                        handles from here on: attestation key, then a domain key for each generation)
 ``insecure-memory:``    ``insecure-memory:path=/some/file``: no hardware, for tests only
 ======================  ======================================================================
 
@@ -28,14 +29,17 @@ URI_BYTES_MAX: Final = 1024
 # (TCG, Registry of reserved TPM 2.0 handles and localities). 0x6860 has no meaning.
 DEFAULT_KEYS_HANDLE: Final = 0x81006860
 DEFAULT_ANCHOR_INDEX: Final = 0x01806860
+DEFAULT_DOMAIN_HANDLE: Final = 0x81406860
 KEY_HANDLES: Final = 3
+DOMAIN_HANDLES: Final = 4096
 _OWNER_KEYS: Final = range(0x81000000, 0x81800000 - KEY_HANDLES + 1)
+_OWNER_DOMAIN: Final = range(0x81000000, 0x81800000 - DOMAIN_HANDLES + 1)
 _OWNER_INDICES: Final = range(0x01800000, 0x01C00000)
 
 _PIN_ATTRIBUTES: Final = frozenset({"pin-value", "pin-source"})
 _PKCS11_PATH: Final = ("token", "serial", "manufacturer", "model", "object")
 _PKCS11_QUERY: Final = ("module-path",)
-_TPM_PARAMETERS: Final = ("tcti", "keys", "anchor")
+_TPM_PARAMETERS: Final = ("tcti", "keys", "anchor", "domain")
 _TCTI: Final = re.compile(r"(device|swtpm):[\x21-\x7e]+")
 _HANDLE: Final = re.compile(r"0x[0-9a-fA-F]{8}")
 _ESCAPE: Final = re.compile(rb"%([0-9a-fA-F]{2})")
@@ -61,6 +65,7 @@ class TpmUri:
     tcti: str
     keys: int = DEFAULT_KEYS_HANDLE
     anchor: int = DEFAULT_ANCHOR_INDEX
+    domain: int = DEFAULT_DOMAIN_HANDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +111,12 @@ def _parse_tpm(rest: str) -> TpmUri:
     tcti = parameters.get("tcti", "")
     if not _TCTI.fullmatch(tcti):
         raise FormatError("tpm: URI needs tcti=device:PATH or tcti=swtpm:path=SOCKET")
-    return TpmUri(
-        tcti=tcti,
-        keys=_handle(parameters, "keys", DEFAULT_KEYS_HANDLE, _OWNER_KEYS),
-        anchor=_handle(parameters, "anchor", DEFAULT_ANCHOR_INDEX, _OWNER_INDICES),
-    )
+    keys = _handle(parameters, "keys", DEFAULT_KEYS_HANDLE, _OWNER_KEYS)
+    domain = _handle(parameters, "domain", DEFAULT_DOMAIN_HANDLE, _OWNER_DOMAIN)
+    if domain < keys + KEY_HANDLES and keys < domain + DOMAIN_HANDLES:
+        raise FormatError(f"tpm: keys= and domain= overlap; domain= takes {DOMAIN_HANDLES} handles")
+    anchor = _handle(parameters, "anchor", DEFAULT_ANCHOR_INDEX, _OWNER_INDICES)
+    return TpmUri(tcti=tcti, keys=keys, anchor=anchor, domain=domain)
 
 
 def _parse_memory(rest: str) -> MemoryUri:

@@ -20,14 +20,6 @@ _ALL = [
 ]
 
 
-@pytest.fixture(params=_ALL[:2])
-def key_device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    """A provisioned device that keeps customer master keys."""
-    for item in _device(request.param):
-        provision(item)
-        yield item
-
-
 @pytest.fixture(params=_ALL)
 def blank_device(request: pytest.FixtureRequest) -> Iterator[Device]:
     """A device that holds nothing of hwkm."""
@@ -41,7 +33,7 @@ def device(blank_device: Device) -> Device:
     return blank_device
 
 
-@pytest.fixture(params=_ALL[:2])
+@pytest.fixture(params=_ALL)
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Device, Device]]:
     """Two provisioned devices of one kind. A process uses one PKCS#11 token at a time."""
     devices = request.param(), request.param()

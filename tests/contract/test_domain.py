@@ -28,11 +28,6 @@ SECRET_PAIR = (KeyKind.SYMMETRIC, KeyKind.HMAC_256)
 
 
 @pytest.fixture
-def device(key_device: Device) -> Device:
-    return key_device
-
-
-@pytest.fixture
 def domain(device: Device) -> Iterator[Domain]:
     with domain_on(device) as opened_domain:
         yield opened_domain

@@ -117,7 +117,7 @@ def test_the_anchor_index_removed_is_tampering_and_blocks_a_new_set_up(swtpm: Sw
         open_token(swtpm)
     with pytest.raises(TokenAlreadyProvisioned) as refused:
         provision(swtpm)
-    assert len(inventory(swtpm)) == 3
+    assert len(inventory(swtpm)) == 4
     assert all(line in str(refused.value) for line in inventory(swtpm))
 
 
@@ -462,7 +462,7 @@ def test_a_tpm_without_nv_memory_is_full_and_says_what_was_made(blank_swtpm: Swt
         provision(blank_swtpm)
     with owner(blank_swtpm) as connection:
         made = existing(connection, handles(blank_swtpm))
-    assert len(inventory(blank_swtpm)) == len(made) < 4
+    assert len(inventory(blank_swtpm)) == len(made) < 5
     with pytest.raises((AnchorTampered, TokenNotProvisioned)):
         open_token(blank_swtpm)
 
@@ -478,7 +478,7 @@ def test_an_owner_with_a_password_is_told_to_provision_himself(blank_swtpm: Swtp
 def test_other_handles_are_another_set_of_keys_on_the_same_tpm(swtpm: SwtpmDevice) -> None:
     with opened(swtpm) as token:
         first = token.cohort_key.public_key()
-    swtpm.uri += ";keys=0x81006870;anchor=0x01806870"
+    swtpm.uri += ";keys=0x81006870;anchor=0x01806870;domain=0x81416860"
     assert inventory(swtpm) == []
     provision(swtpm)
     with opened(swtpm) as token:

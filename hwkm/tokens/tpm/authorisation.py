@@ -4,9 +4,14 @@ Each object has its own value, so that one disclosed does not open another::
 
     SHA-256("hwkm tpm authorisation v1" || 0x00 || object || 0x00 || PIN)[0:31] || 0x01
 
-with ``object`` one of ``cohort``, ``audit``, ``anchor``. 32 bytes, the size of the Name algorithm's
+with ``object`` one of ``cohort``, ``audit``, ``anchor``, ``attestation``, ``domain.<n>``, ``customer keys``. 32 bytes, the size of the Name algorithm's
 digest, is the most that an object takes. The last byte is fixed because the TPM drops trailing zeros
 of a value and the host would have to do the same.
+
+A customer master key's value binds it to its name and kind, so that a blob put in another's place is of
+no use. With K the value of ``customer keys``::
+
+    HMAC-SHA-256(K, key id (16) || version (u32 BE) || kind (u8))[0:31] || 0x01
 
 The objects have no dictionary attack protection (noDA), because a lockout caused by anyone would
 stop the service. So the PIN must be unguessable instead: 16 bytes at least.
@@ -15,9 +20,11 @@ stop the service. So the PIN must be unguessable instead: 16 bytes at least.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from typing import Final
 
 from hwkm.errors import ConfigError
+from hwkm.formats.key_kind import KeyKind, KeyName
 from hwkm.secret import Pin, SecretBytes
 
 PIN_BYTES_MIN: Final = 16
@@ -25,6 +32,8 @@ PIN_BYTES_MIN: Final = 16
 COHORT: Final = b"cohort"
 AUDIT: Final = b"audit"
 ANCHOR: Final = b"anchor"
+ATTESTATION: Final = b"attestation"
+_CUSTOMER_KEYS: Final = b"customer keys"
 
 _LABEL: Final = b"hwkm tpm authorisation v1"
 
@@ -33,6 +42,23 @@ def authorisation_value(pin: Pin, object_name: bytes) -> SecretBytes:
     """Return the 32 bytes that authorise the use of one object."""
     digest = hashlib.sha256(b"\0".join((_LABEL, object_name, pin.expose()))).digest()
     return SecretBytes(digest[:31] + b"\x01")
+
+
+def domain_object(generation: int) -> bytes:
+    """Return the object name of a domain key."""
+    return b"domain.%d" % generation
+
+
+class CustomerKeyAuthorisations:
+    """Values of customer master keys; the PIN itself is not kept for them."""
+
+    def __init__(self, pin: Pin) -> None:
+        self._key = authorisation_value(pin, _CUSTOMER_KEYS)
+
+    def value(self, name: KeyName, kind: KeyKind) -> SecretBytes:
+        """Return the 32 bytes that authorise the use of one version of one key, of that kind."""
+        bound = name.key_id + name.version.to_bytes(4, "big") + bytes((kind.code,))
+        return SecretBytes(hmac.digest(self._key.expose(), bound, "sha256")[:31] + b"\x01")
 
 
 def verify_pin_length(pin: Pin) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tpm2_pytss.constants import ESYS_TR
-
-from hwkm.errors import AnchorTampered, TokenAlreadyProvisioned, TokenNotProvisioned
+from hwkm.errors import AnchorTampered, ConfigError, TokenAlreadyProvisioned, TokenNotProvisioned
 from hwkm.secret import Pin
 from hwkm.tokens.tpm.authorisation import verify_pin_length
 from hwkm.tokens.tpm.connection import Connection
 from hwkm.tokens.tpm.errors import translated
-from hwkm.tokens.tpm.objects import Handles, describe, existing
+from hwkm.tokens.tpm.objects import Handles, describe, existing, existing_domain
 from hwkm.tokens.tpm.opened import TpmToken
-from hwkm.tokens.tpm.provisioning import make_all
+from hwkm.tokens.tpm.provisioning import add_domain_key, make_all, remove
 from hwkm.tokens.uri import TpmUri
 
 
@@ -30,8 +28,9 @@ def open_token(uri: TpmUri, pin: Pin) -> TpmToken:
         raise
 
 
-def provision(uri: TpmUri, pin: Pin) -> None:
+def provision(uri: TpmUri, pin: Pin, so_pin: Pin | None = None) -> None:
     """See :func:`hwkm.tokens.registry.provision`."""
+    _verify_no_officer(so_pin)
     verify_pin_length(pin)
     handles = Handles.of(uri)
     with _connection(uri) as connection:
@@ -39,6 +38,19 @@ def provision(uri: TpmUri, pin: Pin) -> None:
         if taken:
             raise TokenAlreadyProvisioned("the TPM already holds: " + "; ".join(taken))
         make_all(connection, handles, pin)
+
+
+def add_domain(uri: TpmUri, pin: Pin, so_pin: Pin | None = None) -> None:
+    """See :func:`hwkm.tokens.registry.add_domain`."""
+    _verify_no_officer(so_pin)
+    open_token(uri, pin).close()
+    handles = Handles.of(uri)
+    with _connection(uri) as connection:
+        if [handle for handle in existing_domain(connection, handles) if handles.generation(handle)]:
+            raise TokenAlreadyProvisioned(
+                "the TPM has a domain key already; hwkmd domain rotate makes the next"
+            )
+        add_domain_key(connection, handles, pin)
 
 
 def inventory(uri: TpmUri, pin: Pin) -> list[str]:
@@ -53,7 +65,10 @@ def destroy(uri: TpmUri, pin: Pin) -> None:
     handles = Handles.of(uri)
     with _connection(uri) as connection:
         for handle in existing(connection, handles):
-            _remove(connection, handle, is_index=handle == handles.anchor)
+            if handle == handles.anchor:
+                _undefine(connection, handle)
+            else:
+                remove(connection, handle)
 
 
 @contextmanager
@@ -76,11 +91,12 @@ def _verify_complete(connection: Connection, handles: Handles) -> None:
         )
 
 
-def _remove(connection: Connection, handle: int, *, is_index: bool) -> None:
+def _undefine(connection: Connection, index: int) -> None:
     esapi = connection.esapi
-    with translated(f"removing 0x{handle:08x} as owner of the TPM"):
-        item = esapi.tr_from_tpmpublic(handle)
-        if is_index:
-            esapi.nv_undefine_space(item)
-        else:
-            esapi.evict_control(ESYS_TR.OWNER, item, handle)
+    with translated(f"removing 0x{index:08x} as owner of the TPM"):
+        esapi.nv_undefine_space(esapi.tr_from_tpmpublic(index))
+
+
+def _verify_no_officer(so_pin: Pin | None) -> None:
+    if so_pin is not None:
+        raise ConfigError("a TPM has no security officer, so no SO PIN")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import cycle
 from typing import Final
 
@@ -52,34 +53,64 @@ def ecdh_zgen(session: HmacSession, key: Entity, point: bytes) -> bytes:
 def ecdh_zgen_all(
     transport: SplitTransport, sessions: tuple[HmacSession, HmacSession], key: Entity, points: Sequence[bytes]
 ) -> list[bytes]:
-    """Return the x coordinates for all points; the TPM works on one while we make the next ready.
-
-    The sessions take turns, since the nonces of one are known only with its last answer.
+    """Return the x coordinates for all points, as :func:`execute_all`.
 
     Raises:
         As :func:`ecdh_zgen`.
     """
+    parameters = [(_in_point(point), b"") for point in points]
+    answers = execute_all(transport, sessions, _ECDH_ZGEN, key, parameters, ENCRYPT)
+    return [_x_of(answer) for answer in answers]
+
+
+def execute_all(
+    transport: SplitTransport,
+    sessions: tuple[HmacSession, HmacSession],
+    code: int,
+    entity: Entity,
+    parameters: Sequence[tuple[bytes, bytes]],
+    flags: int,
+) -> list[bytes]:
+    """Run one command many times, each with its first and remaining parameters; return the answers' parameters.
+
+    The TPM works on one while we make the next ready. The sessions take turns, since the nonces of one
+    are known only with its last answer.
+
+    Raises:
+        CommandRefused, TokenUnavailable: as :meth:`HmacSession.finish`.
+    """
     results: list[bytes] = []
     ahead: tuple[HmacSession, Prepared] | None = None
-    for point, session in zip(points, cycle(sessions), strict=False):
-        prepared = session.prepare(_ECDH_ZGEN, (key,), _in_point(point), b"", ENCRYPT)
+    for (first, rest), session in zip(parameters, cycle(sessions), strict=False):
+        prepared = session.prepare(code, (entity,), first, rest, flags)
         answer = transport.receive() if ahead else b""
         transport.send(prepared.command)
         if ahead:
-            results.append(_finished(transport, *ahead, answer))
+            results.append(_finished(transport, *ahead, answer, (session, prepared)))
         ahead = session, prepared
     if ahead:
         session, prepared = ahead
-        results.append(_x_of(session.finish(prepared, transport.receive())))
+        results.append(session.finish(prepared, transport.receive()))
     return results
 
 
-def _finished(transport: SplitTransport, session: HmacSession, prepared: Prepared, answer: bytes) -> bytes:
-    """Finish a command while the next one is under way; if it was refused, that one is let go."""
+def _finished(
+    transport: SplitTransport,
+    session: HmacSession,
+    prepared: Prepared,
+    answer: bytes,
+    under_way: tuple[HmacSession, Prepared],
+) -> bytes:
+    """Finish a command while the next one is under way.
+
+    If it was refused, the next one's answer is taken and dropped: its session lives on.
+    """
     try:
-        return _x_of(session.finish(prepared, answer))
+        return session.finish(prepared, answer)
     except CommandRefused:
-        transport.receive()
+        next_session, next_prepared = under_way
+        with suppress(CommandRefused):
+            next_session.finish(next_prepared, transport.receive())
         raise
 
 

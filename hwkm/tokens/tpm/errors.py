@@ -43,6 +43,7 @@ _FORGOTTEN: Final = range(int(TPM2_RC.REFERENCE_H0), int(TPM2_RC.REFERENCE_S6) +
 _TPM_LAYER_END: Final = 0x10000
 _FORMAT_ONE: Final = 0x080
 _FORMAT_ONE_ERROR: Final = 0x0BF
+_PARAMETER: Final = 0x040
 
 
 class CommandRefused(Exception):
@@ -62,6 +63,11 @@ def error_number(code: int) -> int:
 def refused_authorisation(code: int) -> bool:
     """Whether the TPM answered that an authorisation value is wrong."""
     return error_number(code) in _AUTHORISATION
+
+
+def refused_parameter(code: int) -> bool:
+    """Whether the TPM answered that a parameter of the command is wrong (part 2, 6.6.2)."""
+    return code < _TPM_LAYER_END and bool(code & _FORMAT_ONE and code & _PARAMETER)
 
 
 def definitely_not_applied(code: int, doing: str) -> TokenError | None:

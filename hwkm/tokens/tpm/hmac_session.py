@@ -19,7 +19,7 @@ import os
 import struct
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
@@ -37,8 +37,9 @@ _SESSIONS: Final = 0x8002
 _START_AUTH_SESSION: Final = 0x176
 _FLUSH_CONTEXT: Final = 0x165
 _RH_NULL: Final = 0x40000007
-# TPM_SE_HMAC; AES, 128 bits, CFB; SHA-256
-_SESSION_ALGORITHMS: Final = struct.pack(">BHHHH", 0x00, 0x0006, 128, 0x0043, 0x000B)
+_SE_HMAC: Final = 0x00
+_SE_POLICY: Final = 0x01
+_SESSION_ALGORITHMS: Final = struct.pack(">HHHH", 0x0006, 128, 0x0043, 0x000B)  # AES, 128 bits, CFB; SHA-256
 
 _HEADER: Final = struct.Struct(">HII")
 _NONCE_BYTES: Final = 32
@@ -95,34 +96,43 @@ class Prepared:
     code: int
     nonce_caller: bytes
     key: SecretBytes
+    returns_handle: bool = False
 
 
 class HmacSession:
     """One session; every command continues it. One thread."""
 
     def __init__(
-        self, transport: Transport, salt_handle: int, salt_point: bytes, bind: Entity | None = None
+        self,
+        transport: Transport,
+        salt_handle: int,
+        salt_point: bytes,
+        bind: Entity | None = None,
+        *,
+        policy: bool = False,
     ) -> None:
         """Start the session, salted with the P-256 storage key at ``salt_handle``.
 
-        Bound to ``bind``, nobody who does not know its authorisation knows the session's key, not
+        A ``policy`` session authorises by what is proved to the TPM with its :attr:`handle`; that must
+        include TPM2_PolicyAuthValue. Bound to ``bind``, nobody who does not know its authorisation knows the session's key, not
         even who put a storage key of his own in place of the TPM's.
 
         Raises:
             CommandRefused: the TPM refused.
             TokenUnavailable: the TPM does not answer.
         """
-        self._transport = transport
-        salt, encrypted_salt = _share_salt(salt_point)
+        self.transport = transport
+        salt, encrypted_salt = share_secret(salt_point, b"SECRET\0")
         nonce_caller = os.urandom(_NONCE_BYTES)
         body = struct.pack(">II", salt_handle, bind.handle if bind else _RH_NULL)
-        body += sized(nonce_caller) + sized(encrypted_salt) + _SESSION_ALGORITHMS
-        answer = self._send(_command(_NO_SESSIONS, _START_AUTH_SESSION, body))
+        body += sized(nonce_caller) + sized(encrypted_salt)
+        body += bytes((_SE_POLICY if policy else _SE_HMAC,)) + _SESSION_ALGORITHMS
+        answer = send_plain(transport, _START_AUTH_SESSION, body)
         self._handle = answer[10:14]
         self._nonce_tpm, _ = split_sized(answer[14:])
         authorisation = bind.authorisation.expose() if bind else b""
         with salt, SecretBytes(authorisation + salt.expose()) as secret:
-            key = _kdfa(secret.expose(), b"ATH\0", self._nonce_tpm + nonce_caller, _DIGEST_BYTES)
+            key = kdfa(secret.expose(), b"ATH\0", self._nonce_tpm + nonce_caller, _DIGEST_BYTES)
         self._session_key = SecretBytes(key)
 
     def execute(
@@ -140,7 +150,22 @@ class HmacSession:
             TokenUnavailable: the TPM does not answer, or the answer is not authentic.
         """
         prepared = self.prepare(code, handles, first, rest, flags)
-        return self._verified(prepared, self._send(prepared.command))
+        return self._verified(prepared, _sent(self.transport, prepared.command))
+
+    def execute_for_handle(
+        self, code: int, handles: tuple[Entity, ...], first: bytes | None, rest: bytes, flags: int
+    ) -> tuple[int, bytes]:
+        """Run a command that loads an object; return the object's handle too.
+
+        The HMAC of the answer does not cover the handle. That of every command on the object covers its
+        Name, or it has an authorisation value of its own: a wrong handle is refused then.
+
+        Raises:
+            CommandRefused, TokenUnavailable: as :meth:`execute`.
+        """
+        prepared = replace(self.prepare(code, handles, first, rest, flags), returns_handle=True)
+        answer = _sent(self.transport, prepared.command)
+        return int.from_bytes(answer[10:14], "big"), self._verified(prepared, answer)
 
     def prepare(
         self, code: int, handles: tuple[Entity, ...], first: bytes | None, rest: bytes, flags: int
@@ -178,7 +203,7 @@ class HmacSession:
             return
         self._session_key.wipe()
         with suppress(TokenUnavailable, CommandRefused):
-            self._send(_command(_NO_SESSIONS, _FLUSH_CONTEXT, self._handle))
+            send_plain(self.transport, _FLUSH_CONTEXT, self._handle)
 
     def _authorised(
         self,
@@ -189,14 +214,14 @@ class HmacSession:
         flags: int,
         key: bytes,
     ) -> bytes:
+        area = self._area(_cp_hash(code, handles, parameters), nonce_caller, flags, key)
+        return _with_sessions(code, handles, area, parameters)
+
+    def _area(self, cp_hash: bytes, nonce_caller: bytes, flags: int, key: bytes) -> bytes:
+        """Return what authorises a command: handle, nonce, attributes, HMAC."""
         attributes = bytes((flags | CONTINUE_SESSION,))
-        names = b"".join(entity.name for entity in handles)
-        cp_hash = hashlib.sha256(code.to_bytes(4, "big") + names + parameters).digest()
         mac = hmac.digest(key, cp_hash + nonce_caller + self._nonce_tpm + attributes, "sha256")
-        area = self._handle + sized(nonce_caller) + attributes + sized(mac)
-        body = b"".join(entity.handle.to_bytes(4, "big") for entity in handles)
-        body += len(area).to_bytes(4, "big") + area + parameters
-        return _command(_SESSIONS, code, body)
+        return self._handle + sized(nonce_caller) + attributes + sized(mac)
 
     def _verified(self, prepared: Prepared, answer: bytes) -> bytes:
         """Check the answer's HMAC, then decrypt its first parameter if the TPM encrypted it."""
@@ -204,31 +229,99 @@ class HmacSession:
             return self._decrypted(prepared, answer, secret.expose())
 
     def _decrypted(self, prepared: Prepared, answer: bytes, key: bytes) -> bytes:
-        nonce_caller = prepared.nonce_caller
-        size = int.from_bytes(answer[10:14], "big")
-        parameters, area = answer[14 : 14 + size], answer[14 + size :]
-        nonce_tpm, area = split_sized(area)
-        attributes, (mac, trailing) = area[:1], split_sized(area[1:])
-        rp_hash = hashlib.sha256(bytes(4) + prepared.code.to_bytes(4, "big") + parameters).digest()
-        expected = hmac.digest(key, rp_hash + nonce_tpm + nonce_caller + attributes, "sha256")
-        if trailing or not hmac.compare_digest(mac, expected):
-            raise TokenUnavailable("an answer of the TPM is not authentic: something between alters it")
-        self._nonce_tpm = nonce_tpm
-        if not attributes[0] & ENCRYPT:
-            return parameters
-        first, rest = split_sized(parameters)
-        return sized(_cfb(key, nonce_tpm + nonce_caller).decryptor().update(first)) + rest
+        start = _HEADER.size + (4 if prepared.returns_handle else 0)
+        size = int.from_bytes(answer[start : start + 4], "big")
+        parameters, area = answer[start + 4 : start + 4 + size], answer[start + 4 + size :]
+        nonce_tpm, attributes, trailing = self._checked(area, prepared, parameters, key)
+        if trailing:
+            raise _not_authentic()
+        return _decrypted(parameters, attributes, key, nonce_tpm + prepared.nonce_caller)
 
-    def _send(self, command: bytes) -> bytes:
-        for pause_s in (*_PAUSES_S, None):
-            answer = self._transport.transact(command)
-            code = answered_code(answer)
-            if code == 0:
-                return answer
-            if code not in TRY_AGAIN or pause_s is None:
-                raise CommandRefused(code)
-            time.sleep(pause_s)
-        raise AssertionError("unreachable")
+    def _checked(
+        self, area: bytes, prepared: Prepared, parameters: bytes, key: bytes
+    ) -> tuple[bytes, int, bytes]:
+        """Check one session's part of an answer; return new nonce, attributes, and what follows it."""
+        nonce_tpm, area = split_sized(area)
+        attributes, (mac, following) = area[:1], split_sized(area[1:])
+        rp_hash = hashlib.sha256(bytes(4) + prepared.code.to_bytes(4, "big") + parameters).digest()
+        expected = hmac.digest(key, rp_hash + nonce_tpm + prepared.nonce_caller + attributes, "sha256")
+        if not hmac.compare_digest(mac, expected):
+            raise _not_authentic()
+        self._nonce_tpm = nonce_tpm
+        return nonce_tpm, attributes[0], following
+
+
+def execute_together(
+    sessions: tuple[HmacSession, HmacSession], code: int, handles: tuple[Entity, Entity], parameters: bytes
+) -> bytes:
+    """Run a command that both of ``handles`` must authorise, each by a session of its own.
+
+    The first parameter of the answer is encrypted by the first session.
+
+    Raises:
+        CommandRefused, TokenUnavailable: as :meth:`HmacSession.execute`.
+    """
+    cp_hash = _cp_hash(code, handles, parameters)
+    prepared, areas = [], b""
+    for session, entity, flags in zip(sessions, handles, (ENCRYPT, 0), strict=True):
+        key = SecretBytes(session._session_key.expose() + entity.authorisation.expose())
+        nonce_caller = os.urandom(_NONCE_BYTES)
+        areas += session._area(cp_hash, nonce_caller, flags, key.expose())
+        prepared.append(Prepared(b"", code, nonce_caller, key))
+    answer = _sent(sessions[0].transport, _with_sessions(code, handles, areas, parameters))
+    size = int.from_bytes(answer[10:14], "big")
+    body, area = answer[14 : 14 + size], answer[14 + size :]
+    with prepared[0].key as first_key, prepared[1].key as second_key:
+        nonce_tpm, attributes, area = sessions[0]._checked(area, prepared[0], body, first_key.expose())
+        _, _, trailing = sessions[1]._checked(area, prepared[1], body, second_key.expose())
+        if trailing:
+            raise _not_authentic()
+        return _decrypted(body, attributes, first_key.expose(), nonce_tpm + prepared[0].nonce_caller)
+
+
+def send_plain(transport: Transport, code: int, body: bytes) -> bytes:
+    """Run a command without any session and return its answer, header included. Nobody vouches for it.
+
+    Raises:
+        CommandRefused: the TPM refused.
+        TokenUnavailable: the TPM does not answer.
+    """
+    return _sent(transport, _command(_NO_SESSIONS, code, body))
+
+
+def _sent(transport: Transport, command: bytes) -> bytes:
+    """Send a command, again while the TPM asks for that, and return the answer of one that succeeded."""
+    for pause_s in (*_PAUSES_S, None):
+        answer = transport.transact(command)
+        code = answered_code(answer)
+        if code == 0:
+            return answer
+        if code not in TRY_AGAIN or pause_s is None:
+            raise CommandRefused(code)
+        time.sleep(pause_s)
+    raise AssertionError("unreachable")
+
+
+def _cp_hash(code: int, handles: tuple[Entity, ...], parameters: bytes) -> bytes:
+    names = b"".join(entity.name for entity in handles)
+    return hashlib.sha256(code.to_bytes(4, "big") + names + parameters).digest()
+
+
+def _with_sessions(code: int, handles: tuple[Entity, ...], areas: bytes, parameters: bytes) -> bytes:
+    body = b"".join(entity.handle.to_bytes(4, "big") for entity in handles)
+    return _command(_SESSIONS, code, body + len(areas).to_bytes(4, "big") + areas + parameters)
+
+
+def _decrypted(parameters: bytes, attributes: int, key: bytes, nonces: bytes) -> bytes:
+    """Decrypt the first parameter of an answer if the TPM encrypted it."""
+    if not attributes & ENCRYPT:
+        return parameters
+    first, rest = split_sized(parameters)
+    return sized(_cfb(key, nonces).decryptor().update(first)) + rest
+
+
+def _not_authentic() -> TokenUnavailable:
+    return TokenUnavailable("an answer of the TPM is not authentic: something between alters it")
 
 
 def answered_code(answer: bytes) -> int:
@@ -266,23 +359,23 @@ def _command(tag: int, code: int, body: bytes) -> bytes:
     return _HEADER.pack(tag, _HEADER.size + len(body), code) + body
 
 
-def _share_salt(salt_point: bytes) -> tuple[SecretBytes, bytes]:
-    """Return a fresh salt and what tells it to the holder of the salt key (part 1, annex C)."""
+def share_secret(point: bytes, label: bytes) -> tuple[SecretBytes, bytes]:
+    """Return a fresh secret (32 bytes) and what tells it to the holder of a P-256 key (part 1, annex C)."""
     ephemeral = ec.generate_private_key(ec.SECP256R1())
-    shared = ephemeral.exchange(ec.ECDH(), load_point(salt_point))
-    point = encode_point(ephemeral.public_key())
-    ephemeral_x, ephemeral_y, salt_x = point[1:33], point[33:], salt_point[1:33]
+    shared = ephemeral.exchange(ec.ECDH(), load_point(point))
+    ephemeral_point = encode_point(ephemeral.public_key())
+    ephemeral_x, ephemeral_y, x = ephemeral_point[1:33], ephemeral_point[33:], point[1:33]
     # KDFe: one block of SHA-256 is all that is asked for.
-    salt = hashlib.sha256(b"\0\0\0\1" + shared + b"SECRET\0" + ephemeral_x + salt_x).digest()
-    return SecretBytes(salt), sized(ephemeral_x) + sized(ephemeral_y)
+    secret = hashlib.sha256(b"\0\0\0\1" + shared + label + ephemeral_x + x).digest()
+    return SecretBytes(secret), sized(ephemeral_x) + sized(ephemeral_y)
 
 
-def _kdfa(key: bytes, label: bytes, context: bytes, length: int) -> bytes:
+def kdfa(key: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """Return KDFa (SP 800-108 counter mode, HMAC-SHA-256), at most one block of 32 bytes."""
     block = b"\0\0\0\1" + label + context + (8 * length).to_bytes(4, "big")
     return hmac.digest(key, block, "sha256")[:length]
 
 
 def _cfb(key: bytes, nonces: bytes) -> Cipher[CFB]:
-    material = _kdfa(key, b"CFB\0", nonces, 2 * _AES_KEY_BYTES)
+    material = kdfa(key, b"CFB\0", nonces, 2 * _AES_KEY_BYTES)
     return Cipher(AES(material[:_AES_KEY_BYTES]), CFB(material[_AES_KEY_BYTES:]))

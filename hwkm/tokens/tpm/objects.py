@@ -7,6 +7,9 @@ handle                object
 ``keys`` + 1          cohort key, P-256, ECDH
 ``keys`` + 2          audit key, P-256, ECDSA
 ``anchor``            NV index, 73 bytes of the anchor format
+``domain`` + 0        attestation key, P-256, restricted: signs what the TPM itself says; made when
+                      keys are first exchanged with another module
+``domain`` + n        domain key of generation n, P-256: parent of customer master keys
 ====================  =======================================================================
 """
 
@@ -16,27 +19,51 @@ from dataclasses import dataclass
 
 from tpm2_pytss.types import TPM2B_PUBLIC
 
+from hwkm.errors import TokenFull
 from hwkm.tokens.tpm.connection import Connection
 from hwkm.tokens.tpm.errors import translated
-from hwkm.tokens.uri import KEY_HANDLES, TpmUri
+from hwkm.tokens.uri import DOMAIN_HANDLES, KEY_HANDLES, TpmUri
 
 
 @dataclass(frozen=True, slots=True)
 class Handles:
-    """The four handles of one URI."""
+    """The handles of one URI."""
 
     storage: int
     cohort: int
     audit: int
     anchor: int
+    attestation: int
 
     @classmethod
     def of(cls, uri: TpmUri) -> Handles:
         """Return the handles that the URI names."""
-        return cls(uri.keys, uri.keys + 1, uri.keys + 2, uri.anchor)
+        return cls(uri.keys, uri.keys + 1, uri.keys + 2, uri.anchor, uri.domain)
+
+    def domain(self, generation: int) -> int:
+        """Return the handle of a domain key.
+
+        Raises:
+            TokenFull: there is none so high.
+        """
+        if generation >= DOMAIN_HANDLES:
+            raise TokenFull(f"a TPM's domain keys are numbered up to {DOMAIN_HANDLES - 1}")
+        return self.attestation + generation
+
+    def generation(self, handle: int) -> int:
+        """Return the generation of a domain key's handle; 0 is the attestation key."""
+        return handle - self.attestation
+
+    def name(self, handle: int) -> str:
+        """Return what a handle is."""
+        fixed = self.names().get(handle)
+        if fixed:
+            return fixed
+        generation = self.generation(handle)
+        return f"domain key of generation {generation}" if generation else "attestation key"
 
     def names(self) -> dict[int, str]:
-        """Return what each handle is, the anchor first."""
+        """Return the handles that are always there and what each is, the anchor first."""
         return {
             self.anchor: "anchor NV index",
             self.cohort: "cohort key",
@@ -52,7 +79,18 @@ def existing(connection: Connection, handles: Handles) -> list[int]:
         TokenError: the hardware failed.
     """
     taken = set(connection.handles(handles.storage, KEY_HANDLES)) | set(connection.handles(handles.anchor, 1))
-    return [handle for handle in handles.names() if handle in taken]
+    domain = existing_domain(connection, handles)
+    return [handle for handle in handles.names() if handle in taken] + domain
+
+
+def existing_domain(connection: Connection, handles: Handles) -> list[int]:
+    """Return which handles of domain keys are taken, the attestation key's among them.
+
+    Raises:
+        TokenError: the hardware failed.
+    """
+    end = handles.attestation + DOMAIN_HANDLES
+    return [handle for handle in connection.handles(handles.attestation) if handle < end]
 
 
 def describe(connection: Connection, handles: Handles, handle: int) -> str:
@@ -65,7 +103,7 @@ def describe(connection: Connection, handles: Handles, handle: int) -> str:
         item = connection.esapi.tr_from_tpmpublic(handle)
         name = bytes(connection.esapi.tr_get_name(item))
         connection.esapi.tr_close(item)
-    return f"{handles.names()[handle]} at 0x{handle:08x} (Name {name.hex()})"
+    return f"{handles.name(handle)} at 0x{handle:08x} (Name {name.hex()})"
 
 
 def public_point(public: TPM2B_PUBLIC) -> bytes:

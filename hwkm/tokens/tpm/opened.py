@@ -18,10 +18,11 @@ from hwkm.tokens.tpm.anchor import TpmAnchor
 from hwkm.tokens.tpm.authorisation import ANCHOR, AUDIT, COHORT, authorisation_value
 from hwkm.tokens.tpm.commands import sign_sha256, vouched_handles
 from hwkm.tokens.tpm.connection import LOADED_SESSION_FIRST, SAVED_SESSION_FIRST, Connection
+from hwkm.tokens.tpm.domain_keys import DomainKeys
 from hwkm.tokens.tpm.errors import CommandRefused, refused_authorisation, translated
 from hwkm.tokens.tpm.hmac_session import Entity, HmacSession
 from hwkm.tokens.tpm.keys import TpmAuditKey, TpmCohortKey
-from hwkm.tokens.tpm.objects import Handles, public_point
+from hwkm.tokens.tpm.objects import Handles, existing_domain, public_point
 from hwkm.tokens.tpm.policy import verify_public_area
 from hwkm.tokens.tpm.provisioning import esapi_session
 from hwkm.tokens.tpm.templates import AUDIT_ATTRIBUTES, COHORT_ATTRIBUTES, STORAGE_ATTRIBUTES
@@ -31,8 +32,6 @@ _RANDOM_BYTES_MAX: Final = 32  # what every TPM gives at a time
 
 class TpmToken:
     """An opened TPM."""
-
-    domain: Domain | None = None
 
     def __init__(self, connection: Connection, handles: Handles, pin: Pin) -> None:
         """Find hwkm's objects and check that they belong together.
@@ -45,6 +44,7 @@ class TpmToken:
         self._connection = connection
         with translated("finding hwkm's objects in the TPM"):
             self._load(connection, handles, pin)
+        self.domain: Domain | None = self._domain_keys.domain(self.audit_key)
         verify_cohort(self._read_anchor(), self.cohort_key.public_key())
         if not connection.has_resource_manager:
             with translated("counting the TPM's sessions"):
@@ -59,7 +59,7 @@ class TpmToken:
         return value
 
     def verify_key_policy(self) -> None:
-        for name, (public, attributes) in self._public_areas.items():
+        for name, (public, attributes) in (self._public_areas | self._domain_keys.public_areas()).items():
             verify_public_area(name, public, attributes)
         verify_key_pairs(self.cohort_key, self.audit_key)
 
@@ -78,17 +78,20 @@ class TpmToken:
         )
 
     def close(self) -> None:
+        self._domain_keys.close()
         self._session.close()
         self._second_session.close()
         self._connection.close()
 
     def _load(self, connection: Connection, handles: Handles, pin: Pin) -> None:
         storage = connection.esapi.tr_from_tpmpublic(handles.storage)
+        domain_handles = existing_domain(connection, handles)
         with esapi_session(connection, storage) as session:
             _, storage_public = _find_key(connection, session, handles.storage)
             cohort_name, cohort_public = _find_key(connection, session, handles.cohort)
             audit_name, audit_public = _find_key(connection, session, handles.audit)
             anchor_name = _find(connection, session, handles.anchor)[1]
+            found = {handle: _find_key(connection, session, handle) for handle in domain_handles}
         self._public_areas: dict[str, tuple[TPM2B_PUBLIC, TPMA_OBJECT]] = {
             "storage primary": (storage_public, STORAGE_ATTRIBUTES),
             "cohort key": (cohort_public, COHORT_ATTRIBUTES),
@@ -104,6 +107,7 @@ class TpmToken:
         self.cohort_key = TpmCohortKey(connection, sessions, cohort, public_point(cohort_public))
         self.audit_key = TpmAuditKey(self._session, self._audit, public_point(audit_public))
         self.anchor = TpmAnchor(self._session, self._anchor)
+        self._domain_keys = DomainKeys(connection, handles, sessions, storage_point, pin, found)
 
     def _verify_alone(self, storage: int) -> None:
         """Check that no session of an earlier life is left in the TPM, before anything is answered.

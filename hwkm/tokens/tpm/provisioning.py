@@ -15,7 +15,7 @@ from tpm2_pytss.types import TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE, TPMS_SENSITIV
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.secret import Pin, SecretBytes
 from hwkm.tokens.pairing import cohort_digest
-from hwkm.tokens.tpm.authorisation import ANCHOR, AUDIT, COHORT, authorisation_value
+from hwkm.tokens.tpm.authorisation import ANCHOR, AUDIT, COHORT, authorisation_value, domain_object
 from hwkm.tokens.tpm.connection import Connection
 from hwkm.tokens.tpm.errors import translated
 from hwkm.tokens.tpm.objects import Handles, public_point
@@ -29,7 +29,7 @@ from hwkm.tokens.tpm.templates import (
 
 
 def make_all(connection: Connection, handles: Handles, pin: Pin) -> None:
-    """Make storage primary, audit key, cohort key and, last, the anchor.
+    """Make storage primary, audit key, cohort key, domain key 1 and, last, the anchor.
 
     Raises:
         TokenFull: no room for another object.
@@ -40,8 +40,38 @@ def make_all(connection: Connection, handles: Handles, pin: Pin) -> None:
         audit_value, cohort_value = authorisation_value(pin, AUDIT), authorisation_value(pin, COHORT)
         make_key(connection, storage, session, audit_template(), audit_value, handles.audit)
         cohort = make_key(connection, storage, session, cohort_template(), cohort_value, handles.cohort)
+        _make_domain_key(connection, storage, session, handles, pin)
         state = AnchorState(0, EMPTY_ROOT, cohort_digest(cohort))
         make_anchor(connection, session, authorisation_value(pin, ANCHOR), handles.anchor, state)
+
+
+def add_domain_key(connection: Connection, handles: Handles, pin: Pin) -> None:
+    """Make domain key 1 beside what there is.
+
+    Raises:
+        TokenFull: no room for another object.
+        TokenError: the hardware failed.
+    """
+    with translated("finding the storage primary"):
+        storage = connection.esapi.tr_from_tpmpublic(handles.storage)
+    with esapi_session(connection, storage) as session:
+        _make_domain_key(connection, storage, session, handles, pin)
+
+
+def _make_domain_key(connection: Connection, storage: Any, session: Any, handles: Handles, pin: Pin) -> None:
+    value = authorisation_value(pin, domain_object(1))
+    make_key(connection, storage, session, storage_template(), value, handles.domain(1))
+
+
+def remove(connection: Connection, handle: int) -> None:
+    """Remove a persistent key as owner of the TPM.
+
+    Raises:
+        TokenError: the hardware failed.
+    """
+    esapi = connection.esapi
+    with translated(f"removing 0x{handle:08x} as owner of the TPM"):
+        esapi.evict_control(ESYS_TR.OWNER, esapi.tr_from_tpmpublic(handle), handle)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ _NEVER_LEAVES: Final = (
 STORAGE_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.DECRYPT
 COHORT_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.DECRYPT
 AUDIT_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.SIGN_ENCRYPT
+ATTESTATION_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.SIGN_ENCRYPT
 
 # The owner can neither read nor write the anchor, only remove it.
 ANCHOR_ATTRIBUTES: Final = TPMA_NV.AUTHREAD | TPMA_NV.AUTHWRITE | TPMA_NV.NO_DA
@@ -62,6 +63,11 @@ def cohort_template() -> TPM2B_PUBLIC:
 def audit_template() -> TPM2B_PUBLIC:
     """Return the audit key: P-256, ECDSA with SHA-256 only."""
     return _p256(AUDIT_ATTRIBUTES, _no_cipher(), _scheme(TPM2_ALG.ECDSA))
+
+
+def attestation_template() -> TPM2B_PUBLIC:
+    """Return the attestation key: as the audit key, but it signs only what the TPM itself says."""
+    return _p256(ATTESTATION_ATTRIBUTES, _no_cipher(), _scheme(TPM2_ALG.ECDSA))
 
 
 def anchor_template(index: int) -> TPM2B_NV_PUBLIC:

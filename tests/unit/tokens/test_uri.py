@@ -35,6 +35,10 @@ _PIECES = [
             "tpm:tcti=device:/dev/tpm0;keys=0x81000010;anchor=0x01800001",
             TpmUri("device:/dev/tpm0", keys=0x81000010, anchor=0x01800001),
         ),
+        (
+            "tpm:tcti=device:/dev/tpm0;domain=0x81000013;keys=0x81000010",
+            TpmUri("device:/dev/tpm0", keys=0x81000010, domain=0x81000013),
+        ),
         ("insecure-memory:path=/tmp/x", MemoryUri("/tmp/x")),
     ],
 )
@@ -71,6 +75,11 @@ def test_what_is_understood(text: str, parsed: object) -> None:
         ("tpm:tcti=device:/dev/tpm0;tcti=device:/dev/tpm1", "'tcti'"),
         ("tpm:tcti=device:/dev/tpm0;keys=0x80000000", "'keys'"),
         ("tpm:tcti=device:/dev/tpm0;keys=0x817fffff", "'keys'"),
+        ("tpm:tcti=device:/dev/tpm0;domain=0x817ff001", "'domain'"),
+        ("tpm:tcti=device:/dev/tpm0;domain=0x80ffffff", "'domain'"),
+        ("tpm:tcti=device:/dev/tpm0;keys=0x81406860", "overlap"),
+        ("tpm:tcti=device:/dev/tpm0;keys=0x8140785f", "overlap"),
+        ("tpm:tcti=device:/dev/tpm0;keys=0x81000010;domain=0x81000012", "overlap"),
         ("tpm:tcti=device:/dev/tpm0;keys=81000000", "'keys'"),
         ("tpm:tcti=device:/dev/tpm0;anchor=0x01c00000", "'anchor'"),
         ("tpm:tcti=device:/dev/tpm0;nv=0x01800000", "'nv'"),
