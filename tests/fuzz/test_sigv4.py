@@ -33,7 +33,7 @@ def refusal_of(act: Callable[[], object]) -> AwsError | None:
 def check_parsed(value: bytes) -> None:
     parsed = sigv4.parse_authorization(value)
     assert re.fullmatch(rb"[0-9a-f]{64}", parsed.signature)
-    assert re.fullmatch(r"[0-9]{8}/[\w-]+/[\w-]+/[\w-]+", parsed.scope)
+    assert re.fullmatch(r"[0-9]{8}/[\w-]+/[\w-]+/[\w-]+", parsed.claim.scope)
     assert len(value) <= sigv4.AUTHORIZATION_BYTES_MAX
 
 
@@ -85,5 +85,5 @@ def test_canonical_forms_are_ascii_and_stable_for_any_target(path: str, query: s
 def test_an_absent_header_that_is_said_to_be_signed_is_a_mismatch() -> None:
     request = sigv4.Signed("POST", "/", "", {}, hashlib.sha256(b"").hexdigest().encode())
     with pytest.raises(NotAuthenticated) as caught:
-        sigv4.canonical_request(request, b"host")
+        sigv4.canonical_request(request, sigv4.parse_authorization(AUTHORIZATION).claim)
     assert caught.value.name == "InvalidSignatureException"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from hwkm.server.aws import sigv4
@@ -88,25 +89,23 @@ class Authenticator:
             NotAuthenticated: it is not signed, not by anyone known, not for here, not now, or not whole.
             AwsError: it is a copy of an earlier request.
         """
-        authorization = _authorization(head)
-        credential = self.book.find(authorization.access_key_id)
+        claim, signature = _authorization(head)
+        credential = self.book.find(claim.access_key_id)
         if credential is None or b"x-amz-security-token" in head.headers:
             raise NotAuthenticated(
                 "UnrecognizedClientException", "The security token included in the request is invalid."
             )
         timestamp, signed_at = _timestamp(head)
         now = int(self._clock())
-        self._check_scope(authorization, timestamp)
+        self._check_scope(claim, timestamp)
         _check_fresh(timestamp, signed_at, now)
         request = sigv4.Signed(head.method, head.path, head.query, head.headers, _payload_hash(head, body))
-        canonical = sigv4.canonical_request(request, authorization.signed_headers)
-        to_sign = sigv4.string_to_sign(timestamp, authorization.scope, canonical)
-        sigv4.verify(
-            credential.signing_key(authorization.date, self._region), to_sign, authorization.signature
-        )
+        canonical = sigv4.canonical_request(request, claim)
+        to_sign = sigv4.string_to_sign(timestamp, claim.scope, canonical)
+        sigv4.verify(credential.signing_key(claim.date, self._region), to_sign, signature)
         seen = self._seen(operation)
         if seen is not None:
-            seen.check(authorization.signature, signed_at, now)
+            seen.check(signature, signed_at, now)
         return credential
 
     def _seen(self, operation: str) -> SeenSignatures | None:
@@ -114,18 +113,18 @@ class Authenticator:
             return self._revealing
         return self._changing if operation in CHANGING_OPERATIONS else None
 
-    def _check_scope(self, authorization: sigv4.Authorization, timestamp: bytes) -> None:
+    def _check_scope(self, claim: sigv4.Claim, timestamp: bytes) -> None:
         date = timestamp[:8].decode()
-        if authorization.terminator != sigv4.TERMINATOR:
+        if claim.terminator != sigv4.TERMINATOR:
             raise _invalid("Credential should be scoped with a valid terminator: 'aws4_request'.")
-        if authorization.service != SERVICE:
+        if claim.service != SERVICE:
             raise _invalid(f"Credential should be scoped to correct service: '{SERVICE}'.")
-        if authorization.region != self._region:
+        if claim.region != self._region:
             raise _invalid(f"Credential should be scoped to a valid region: '{self._region}'.")
-        if authorization.date != date:
+        if claim.date != date:
             raise _invalid(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP:"
-                f" '{authorization.date}' != '{date}', from '{timestamp.decode()}'."
+                f" '{claim.date}' != '{date}', from '{timestamp.decode()}'."
             )
 
 
@@ -141,14 +140,14 @@ def _authorization(head: Head) -> sigv4.Authorization:
         if len(head.headers.get(name, ())) > 1:
             raise _incomplete(f"The header {name.decode()} is given twice.")
     authorization = sigv4.parse_authorization(values[0])
-    _check_coverage(head, authorization.signed_headers.split(b";"))
+    _check_coverage(head, authorization.claim.names)
     return authorization
 
 
 def _check_coverage(head: Head, signed: Sequence[bytes]) -> None:
     """Host, date, and every x-amz header must be signed: the operation is one of them."""
-    for name in (*_MUST_BE_SIGNED, *(name for name in head.headers if name.startswith(b"x-amz-"))):
-        if name not in signed:
+    for name in (*_MUST_BE_SIGNED, *head.headers):
+        if name not in signed and (name in _MUST_BE_SIGNED or name.startswith(b"x-amz-")):
             raise _invalid(f"'{name.decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization.")
 
 
@@ -156,12 +155,18 @@ def _timestamp(head: Head) -> tuple[bytes, int]:
     text = head.one(b"x-amz-date")
     if text is None:
         raise _incomplete("Authorization header requires existence of a 'X-Amz-Date' header.")
+    return text, _seconds(text)
+
+
+@lru_cache(64)
+def _seconds(timestamp: bytes) -> int:
+    """A date in ISO 8601's basic format as seconds since 1970."""
     try:
-        if not _TIMESTAMP.fullmatch(text):
+        if not _TIMESTAMP.fullmatch(timestamp):
             raise ValueError
-        parts = (text[0:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15])
-        year, month, day, hour, minute, second = map(int, parts)
-        return text, int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
+        ends = ((0, 4), (4, 6), (6, 8), (9, 11), (11, 13), (13, 15))
+        year, month, day, hour, minute, second = (int(timestamp[start:end]) for start, end in ends)
+        return int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
     except ValueError:
         raise _incomplete("Date must be in ISO-8601 'basic format': YYYYMMDD'T'HHMMSS'Z'.") from None
 

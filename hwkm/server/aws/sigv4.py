@@ -13,7 +13,8 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from hwkm.server.aws.errors import NotAuthenticated
@@ -21,22 +22,26 @@ from hwkm.server.aws.errors import NotAuthenticated
 ALGORITHM: Final = b"AWS4-HMAC-SHA256"
 TERMINATOR: Final = "aws4_request"
 AUTHORIZATION_BYTES_MAX: Final = 2048
+SIGNATURE_DIGITS: Final = 64
+CLAIMS_KEPT: Final = 1024
 SIGNED_HEADERS_MAX: Final = 64
 
 _UNRESERVED: Final = "-_.~"
-_ACCESS_KEY_ID: Final = re.compile(r"[A-Za-z0-9_]{1,128}")
-_DATE: Final = re.compile(r"[0-9]{8}")
-_SCOPE_WORD: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SIGNED_HEADERS: Final = re.compile(rb"[a-z0-9_-]+(?:;[a-z0-9_-]+)*")
+_HEAD: Final = re.compile(
+    rb"AWS4-HMAC-SHA256 +Credential=([A-Za-z0-9_]{1,128})/([0-9]{8})/([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})"
+    rb"/([A-Za-z0-9_-]{1,64}), *SignedHeaders=([a-z0-9_-]+(?:;[a-z0-9_-]+)*), *Signature="
+)
 _SIGNATURE: Final = re.compile(rb"[0-9a-f]{64}")
-_PARAMETERS: Final = (b"Credential", b"Signature", b"SignedHeaders")
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Authorization:
-    """The Authorization header, taken apart. ``signature`` is 64 hex digits."""
+class Claim:
+    """Who claims to have signed what: an Authorization header but for its signature.
+
+    A client sends the same one with every request of a day.
+    """
 
     access_key_id: str
     date: str
@@ -44,12 +49,17 @@ class Authorization:
     service: str
     terminator: str
     signed_headers: bytes
-    signature: bytes
+    names: tuple[bytes, ...]
+    """The names in ``signed_headers``."""
+    scope: str
+    """What the signing key was made for."""
 
-    @property
-    def scope(self) -> str:
-        """The scope that the signing key was made for."""
-        return f"{self.date}/{self.region}/{self.service}/{self.terminator}"
+
+class Authorization(NamedTuple):
+    """The Authorization header, taken apart. ``signature`` is 64 hex digits."""
+
+    claim: Claim
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +79,31 @@ def parse_authorization(value: bytes) -> Authorization:
     Raises:
         NotAuthenticated: it is not strictly of this form, or too long. Nothing of it is quoted.
     """
-    algorithm, _, rest = value.partition(b" ")
-    if algorithm != ALGORITHM or len(value) > AUTHORIZATION_BYTES_MAX:
-        raise _incomplete("Authorization header is not of the form AWS4-HMAC-SHA256.")
-    parameters = _parameters(rest)
-    missing = [name for name in _PARAMETERS if not parameters.get(name)]
-    if missing:
-        raise _incomplete(
-            " ".join(f"Authorization header requires '{name.decode()}' parameter." for name in missing)
-        )
-    signed_headers, signature = parameters[b"SignedHeaders"], parameters[b"Signature"]
-    _check_signed_headers(signed_headers)
-    if not _SIGNATURE.fullmatch(signature):
-        raise _incomplete("Signature must be 64 lower-case hex digits.")
-    return Authorization(*_credential(parameters[b"Credential"]), signed_headers, signature)
+    if len(value) > AUTHORIZATION_BYTES_MAX:
+        raise _incomplete("Authorization header is too long.")
+    head, signature = value[:-SIGNATURE_DIGITS], value[-SIGNATURE_DIGITS:]
+    if not head.endswith(b"Signature=") or not _SIGNATURE.fullmatch(signature):
+        raise _explained(value)
+    return Authorization(_claim(head), signature)
 
 
-def canonical_request(request: Signed, signed_headers: bytes) -> bytes:
+@lru_cache(CLAIMS_KEPT)
+def _claim(head: bytes) -> Claim:
+    """What stands before the signature."""
+    found = _HEAD.fullmatch(head)
+    if found is None:
+        raise _explained(head)
+    access_key_id, date, region, service, terminator = (
+        found[number].decode("ascii") for number in range(1, 6)
+    )
+    names = tuple(found[6].split(b";"))
+    if len(names) > SIGNED_HEADERS_MAX or any(first >= second for first, second in itertools.pairwise(names)):
+        raise _incomplete("SignedHeaders must be in order, without repetition, and not too many.")
+    scope = f"{date}/{region}/{service}/{terminator}"
+    return Claim(access_key_id, date, region, service, terminator, found[6], names, scope)
+
+
+def canonical_request(request: Signed, claim: Claim) -> bytes:
     """The text whose hash is signed.
 
     Raises:
@@ -93,8 +111,8 @@ def canonical_request(request: Signed, signed_headers: bytes) -> bytes:
     """
     try:
         headers = [
-            b"%s:%s\n" % (name, b",".join(_trimmed(value) for value in request.headers[name]))
-            for name in signed_headers.split(b";")
+            b"%s:%s\n" % (name, b",".join([_trimmed(value) for value in request.headers[name]]))
+            for name in claim.names
         ]
     except KeyError:
         raise _mismatch() from None
@@ -104,7 +122,7 @@ def canonical_request(request: Signed, signed_headers: bytes) -> bytes:
             canonical_path(request.path).encode(),
             canonical_query(request.query).encode() if request.query else b"",
             b"".join(headers),
-            signed_headers,
+            claim.signed_headers,
             request.payload_hash,
         )
     )
@@ -158,40 +176,24 @@ def verify(key: bytes, to_sign: bytes, signature: bytes) -> None:
 # --- parts -----------------------------------------------------------------------------------
 
 
-def _parameters(text: bytes) -> dict[bytes, bytes]:
-    parameters: dict[bytes, bytes] = {}
-    for part in text.split(b","):
-        name, _, value = part.strip(b" ").partition(b"=")
-        if name not in _PARAMETERS or name in parameters:
-            raise _incomplete("Authorization header has an unknown parameter, or one twice.")
-        parameters[name] = value
-    return parameters
-
-
-def _credential(text: bytes) -> tuple[str, str, str, str, str]:
-    parts = text.decode("latin-1").split("/")
-    if len(parts) != 5:
-        raise _incomplete(
-            "Credential must have exactly 5 slash-delimited elements: keyid/date/region/service/term."
-        )
-    access_key_id, date, *words = parts
-    if not (_ACCESS_KEY_ID.fullmatch(access_key_id) and _DATE.fullmatch(date)):
-        raise _incomplete("Credential has an impossible access key id or date.")
-    if not all(map(_SCOPE_WORD.fullmatch, words)):
-        raise _incomplete("Credential has an impossible region, service or terminator.")
-    region, service, terminator = words
-    return access_key_id, date, region, service, terminator
-
-
-def _check_signed_headers(text: bytes) -> None:
-    names = text.split(b";")
-    if not _SIGNED_HEADERS.fullmatch(text) or len(names) > SIGNED_HEADERS_MAX:
-        raise _incomplete("SignedHeaders must be header names in lower case, with semicolons between them.")
-    if any(first >= second for first, second in itertools.pairwise(names)):
-        raise _incomplete("SignedHeaders must be in order and must not repeat.")
+def _explained(value: bytes) -> NotAuthenticated:
+    """Why a header is none: what is missing, in AWS's words, or that it is malformed."""
+    if not value.startswith(ALGORITHM + b" "):
+        return _incomplete("Authorization header is not of the form AWS4-HMAC-SHA256.")
+    missing = [
+        name for name in ("Credential", "SignedHeaders", "Signature") if name.encode() + b"=" not in value
+    ]
+    if missing:
+        return _incomplete(" ".join(f"Authorization header requires '{name}' parameter." for name in missing))
+    return _incomplete(
+        "Authorization header must be AWS4-HMAC-SHA256 Credential=keyid/date/region/service/term,"
+        " SignedHeaders=names in lower case with semicolons, Signature=64 hex digits."
+    )
 
 
 def _trimmed(value: bytes) -> bytes:
+    if value.isalnum():
+        return value
     return b" ".join(value.split())
 
 

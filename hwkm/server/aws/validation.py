@@ -47,8 +47,19 @@ def context_of(raw: Raw, member: str) -> dict[str, str]:
     """
     if not raw:
         return {}
+    text = bytes(raw)
     try:
-        pairs = _PAIRS.decode(bytes(raw).decode())
+        context = _CONTEXT.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _context_by_pairs(text, member)
+    if b"\\" not in text and text.count(b'"') == 4 * len(context):
+        return context  # without escapes, four quotes are one pair: none is there twice
+    return _context_by_pairs(text, member)
+
+
+def _context_by_pairs(text: bytes, member: str) -> dict[str, str]:
+    try:
+        pairs = _PAIRS.decode(text.decode())
     except (ValueError, RecursionError):
         raise serialization_error(f"{member} is not JSON") from None
     if pairs is None:
@@ -74,6 +85,7 @@ class _Pairs(list[tuple[str, Any]]):
     """What a JSON object is decoded to when its keys have to be counted."""
 
 
+_CONTEXT: Final = msgspec.json.Decoder(dict[str, str])
 _PAIRS: Final = json.JSONDecoder(object_pairs_hook=_Pairs)
 
 
