@@ -52,6 +52,7 @@ class AwsDaemon(Daemon):
 
     def __init__(self, device: Device, *, aws: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(device, **options)
+        self._starts = 0
         self.sections = {"aws": {"listen": "127.0.0.1:0", **(aws or {})}}
         self.settings(self.sections)
 
@@ -63,13 +64,14 @@ class AwsDaemon(Daemon):
         if not hasattr(self, "a"):
             self.a = create_credential(self, "a", ACCOUNT_A)
             self.b = create_credential(self, "b", ACCOUNT_B)
+        self._starts += 1
         super().start(wait=wait)
 
     @property
     def address(self) -> str:
         """Where the newest life of the daemon says that it listens."""
         deadline = time.monotonic() + START_DEADLINE_S
-        while self.log.count('"serving"') < 1 or not (found := _ADDRESS.findall(self.log)):
+        while len(found := _ADDRESS.findall(self.log)) < self._starts:
             self._check_alive(deadline, "does not say where it listens")
             time.sleep(POLL_S)
         return str(found[-1])

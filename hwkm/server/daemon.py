@@ -9,14 +9,20 @@ import resource
 import signal
 import time
 from contextlib import AsyncExitStack
-from typing import Final
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
 from hwkm.audit.record import AuditEntry, Caller
 from hwkm.errors import HwkmError
 from hwkm.server.audit_writer import AuditWriter
+from hwkm.server.aws.assembly import aws_http
+from hwkm.server.aws.credentials_file import load_credentials
+from hwkm.server.aws.http import AwsHttp, nobody
+from hwkm.server.aws.listening import listening_socket, tls_context
 from hwkm.server.config import Config
 from hwkm.server.core_calls import CoreCalls
-from hwkm.server.dispatch import Dispatch, RequestLimits
+from hwkm.server.dispatch import Dispatch
 from hwkm.server.handlers.call import Desk, now_ms
 from hwkm.server.http_connection import ConnectionLimits, HttpServer
 from hwkm.server.keys.all_keys import key_service
@@ -28,12 +34,15 @@ from hwkm.server.listener import BACKLOG, Listener
 from hwkm.server.logs import get_log
 from hwkm.server.metrics import Metrics
 from hwkm.server.own_pages import OwnPages
+from hwkm.server.peer import peer_of
 from hwkm.server.policy_file import load_policy
 from hwkm.server.record_thread import RecordThread
 from hwkm.server.refused_pin import pin_tried_once
+from hwkm.server.request_body import RequestLimits
 from hwkm.server.state_directory import StateDirectory
 from hwkm.server.supervisor import CoreSupervisor
 from hwkm.server.systemd import inherited_socket, notify, watchdog_interval_s
+from hwkm.server.tcp_address import parse_address
 
 _DESCRIPTORS_BESIDE_CONNECTIONS: Final = 64
 
@@ -78,8 +87,11 @@ class Daemon:
         in_flight = RequestsInFlight(config.limits.requests_in_flight)
         desk = self._desk()
         limits = RequestLimits(config.limits.body_bytes, config.limits.request_timeout.seconds)
-        self._dispatch = Dispatch(desk, policy, OwnPages(desk, connections, in_flight), in_flight, limits)
+        self._aws = self._aws_wire(desk, in_flight, limits)
+        pages = OwnPages(desk, connections, in_flight)
+        self._dispatch = Dispatch(desk, policy, pages, in_flight, limits, self._aws)
         await self._listen(connections)
+        self._aws_address = await self._listen_on_network(connections)
         await self._note("daemon.start")
         await self._serve_until_told()
 
@@ -134,21 +146,55 @@ class Daemon:
         limits = KeyLimits(keys.keys_max, keys.versions_per_key, keys.recorded_per_key)
         return KeyDesk(core, self._book, self._book.names, limits, now_ms)
 
+    def _aws_wire(self, desk: Desk, in_flight: RequestsInFlight, limits: RequestLimits) -> AwsHttp:
+        return aws_http(
+            desk.keys,
+            desk.audit,
+            desk.metrics,
+            in_flight,
+            book=load_credentials(self._config.credentials_path),
+            region=self._config.keys.region,
+            policy=lambda: self._dispatch.policy,
+            limits=limits,
+        )
+
     # --- listening ---------------------------------------------------------------------------
 
     async def _listen(self, connections: Connections) -> None:
         loop = asyncio.get_running_loop()
         listener = self._listener()
         self._stack.callback(listener.close)
-        self._http = HttpServer(
-            self._dispatch,
+        http = self._http_server(self._dispatch, connections, peer_of)
+        server = await loop.create_unix_server(http, sock=listener.socket, backlog=BACKLOG)
+        self._stack.push_async_callback(self._close_connections, server, http)
+
+    async def _listen_on_network(self, connections: Connections) -> str:
+        """Listen for the AWS wire where the configuration says; return where, or nothing."""
+        section, limits = self._config.aws, self._config.limits
+        address = parse_address(section.listen)
+        if address is None:
+            return ""
+        loop = asyncio.get_running_loop()
+        listener = listening_socket(address)
+        self._stack.callback(listener.close)
+        http = self._http_server(self._aws.on_network, connections, nobody)
+        tls: dict[str, Any] = {}
+        if section.tls_key:
+            tls["ssl"] = tls_context(Path(section.tls_certificate), Path(section.tls_key))
+            tls["ssl_handshake_timeout"] = limits.request_timeout.seconds
+        server = await loop.create_server(http, sock=listener, backlog=BACKLOG, **tls)
+        self._stack.push_async_callback(self._close_connections, server, http)
+        return str(replace(address, port=listener.getsockname()[1]))
+
+    def _http_server(self, handler: Any, connections: Connections, identify: Any) -> HttpServer:
+        return HttpServer(
+            handler,
             self._connection_limits(),
             connections,
             on_refused=self._metrics.refused_connections.inc,
-            loop=loop,
+            loop=asyncio.get_running_loop(),
+            identify=identify,
         )
-        self._server = await loop.create_unix_server(self._http, sock=listener.socket, backlog=BACKLOG)
-        self._stack.push_async_callback(self._close_connections)
 
     def _listener(self) -> Listener:
         handed_in = inherited_socket()
@@ -167,11 +213,11 @@ class Daemon:
             idle_timeout_s=limits.idle_timeout.seconds,
         )
 
-    async def _close_connections(self) -> None:
+    async def _close_connections(self, server: asyncio.Server, http: HttpServer) -> None:
         """Take no more, let the requests in flight finish within the time limit, close the rest."""
-        self._server.close()
-        self._http.pre_shutdown()
-        await self._http.shutdown(self._config.daemon.stop_timeout.seconds)
+        server.close()
+        http.pre_shutdown()
+        await http.shutdown(self._config.daemon.stop_timeout.seconds)
 
     # --- serving -----------------------------------------------------------------------------
 
@@ -179,23 +225,32 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_policy)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         watchdog = asyncio.create_task(_feed_watchdog(), name="watchdog")
         notify(READY="1", STATUS="serving")
-        self._log.info("serving", socket=str(self._config.socket_path), pid=os.getpid())
+        self._log.info(
+            "serving", socket=str(self._config.socket_path), aws=self._aws_address, pid=os.getpid()
+        )
         await self._stopping.wait()
         notify(STOPPING="1", STATUS="finishing requests")
         self._log.info("stopping")
         watchdog.cancel()
 
-    def _reload_policy(self) -> None:
-        """SIGHUP. A policy that is wrong changes nothing: the old one stays in force."""
+    def _reload(self) -> None:
+        """SIGHUP. A file that is wrong changes nothing: what was read before stays in force."""
         try:
             self._dispatch.policy = load_policy(self._config.policy_path)
         except HwkmError as exc:
             self._log.error("policy not reloaded; the old one stays in force", problem=str(exc))
         else:
             self._log.info("policy reloaded")
+        try:
+            book = load_credentials(self._config.credentials_path)
+        except HwkmError as exc:
+            self._log.error("credentials not reloaded; the old ones stay in force", problem=str(exc))
+        else:
+            self._aws.front.authenticator.book = book
+            self._log.info("credentials reloaded", count=len(book))
 
     async def _note(self, operation: str) -> None:
         """Put the daemon's own doing into the audit log.

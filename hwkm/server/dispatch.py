@@ -7,11 +7,9 @@ cannot be written the caller gets that error in place of the outcome, with one e
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import secrets
 import time
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import msgspec
@@ -20,17 +18,19 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from hwkm.audit.record import AuditEntry
 from hwkm.errors import AccessDenied, HwkmError
 from hwkm.server import answers
+from hwkm.server.aws import http as aws_http
+from hwkm.server.aws.http import AwsHttp
 from hwkm.server.handlers.call import Call, Desk, parse_handle
 from hwkm.server.handlers.table import HANDLERS
 from hwkm.server.http_connection import HttpConnection
-from hwkm.server.keys.audit import audit_entries
-from hwkm.server.keys.principal import KeyCall
+from hwkm.server.keys.audit import record_uses
+from hwkm.server.keys.principal import KeyCall, Principal
 from hwkm.server.limits import RequestsInFlight
 from hwkm.server.logs import get_log
 from hwkm.server.own_pages import OwnPages
 from hwkm.server.peer import Peer
 from hwkm.server.policy import KEY_OPERATIONS, Granted, Policy, Scope
-from hwkm.server.request_body import decode_body, read_body, read_query
+from hwkm.server.request_body import RequestLimits, decode_body, read_body, read_query
 from hwkm.server.routes import Found, find_route
 from hwkm.wire import operations
 from hwkm.wire.operations import Operation
@@ -38,25 +38,24 @@ from hwkm.wire.operations import Operation
 OK: Final = "ok"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestLimits:
-    """Of one request: bytes of its body, seconds for it to arrive."""
-
-    body_bytes: int
-    timeout_s: float
-
-
 class Dispatch:
     """Answers every request."""
 
     def __init__(
-        self, desk: Desk, policy: Policy, pages: OwnPages, in_flight: RequestsInFlight, limits: RequestLimits
+        self,
+        desk: Desk,
+        policy: Policy,
+        pages: OwnPages,
+        in_flight: RequestsInFlight,
+        limits: RequestLimits,
+        aws: AwsHttp,
     ) -> None:
         self.policy = policy
         self._desk = desk
         self._pages = pages
         self._in_flight = in_flight
         self._limits = limits
+        self._aws = aws
         self._life = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._log = get_log()
@@ -74,6 +73,9 @@ class Dispatch:
     async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
         if request.version not in (HttpVersion10, HttpVersion11):
             return answers.not_http()
+        if request.path == aws_http.PATH and request.method == "POST":
+            connection = cast(HttpConnection, request.protocol)
+            return await self._aws.respond(request, lambda: self._principal(connection), request_id)
         page = self._pages.find(request.path)
         if page is not None:
             cast(HttpConnection, request.protocol).request_received()
@@ -116,7 +118,7 @@ class Dispatch:
         if "handle" in call.path:
             call.vault = parse_handle(call.path["handle"])
         call.query = read_query(operation, request)
-        body = await read_body(request, self._limits.body_bytes, self._limits.timeout_s)
+        body = await read_body(request, self._limits)
         connection.request_received()
         call.body = decode_body(operation, body)
         return await HANDLERS[operation](self._desk, call)
@@ -128,6 +130,14 @@ class Dispatch:
             granted = Granted(self.policy, self.policy.grants(connection.peer))
             connection.granted = granted
         return granted
+
+    def _principal(self, connection: HttpConnection) -> Principal:
+        """The peer as the key service sees him; if the policy contradicts itself about him, without grants."""
+        try:
+            return self._granted(connection).principal(connection.peer, self._desk.account)
+        except AccessDenied:
+            peer = connection.peer
+            return Principal(self._desk.account, f"uid {peer.uid}", peer.caller, {})
 
     async def _settle(
         self,
@@ -159,11 +169,7 @@ class Dispatch:
             entry = AuditEntry(call.peer.caller, operation.name, code, request_id, call.vault)
             await self._desk.audit.append(entry)
             return
-        entries = audit_entries(keys, operation.name, code, request_id)
-        if len(entries) == 1:
-            await self._desk.audit.append(entries[0])
-        else:
-            await asyncio.gather(*map(self._desk.audit.append, entries))
+        await record_uses(self._desk.audit, keys, operation.name, code, request_id)
 
 
 def _authorise(granted: Granted, peer: Peer, operation: Operation) -> Scope:

@@ -48,6 +48,11 @@ class Metrics:
             "Connections refused because of a limit.",
             registry=self.registry,
         )
+        self.aws_unauthenticated = Counter(
+            "hwkm_aws_unauthenticated",
+            "Requests of the AWS wire without a valid signature; none is in the audit log.",
+            registry=self.registry,
+        )
         self.connections = self._gauge("hwkm_connections", "Open connections.")
         self.requests_in_flight = self._gauge("hwkm_requests_in_flight", "Requests being worked on.")
         self.vaults = self._gauge("hwkm_vaults", "Vaults in the record database, locked ones included.")

@@ -15,6 +15,7 @@ from hwkm.server.keys.principal import EVERY_ACCOUNT, KeyGrant, Principal
 from hwkm.server.peer import Peer
 from hwkm.wire.operations import OPERATIONS
 
+EVERY_CREDENTIAL: Final = "*"
 OPERATION_NAMES: Final = tuple(operation.name for operation in OPERATIONS)
 KEY_OPERATIONS: Final = frozenset(name for name in OPERATION_NAMES if name.startswith("key."))
 """What a rule grants only together with the keys it grants it on."""
@@ -48,7 +49,7 @@ class Rule:
 
     def applies_to_credential(self, name: str) -> bool:
         """Whether the rule is about this credential."""
-        return self.anyone or name in self.credentials
+        return self.anyone or not self.credentials.isdisjoint((name, EVERY_CREDENTIAL))
 
     @property
     def granted(self) -> frozenset[str]:
@@ -136,6 +137,7 @@ def default_policy() -> Policy:
 
     Root and the daemon's own user may do everything, everybody else what an owner does with his
     own vaults, and nothing with keys: a key serves whom somebody has chosen, and belongs to nobody.
+    A credential was made for an account by whoever runs the daemon: it may do everything with its keys.
     Who can connect at all is up to the socket's mode and group.
     """
     every_key = KeyGrant(keys=("*",), account=EVERY_ACCOUNT)
@@ -143,6 +145,7 @@ def default_policy() -> Policy:
         (
             Rule(operations_of("*"), Scope.ANY, uids=frozenset({0, os.geteuid()}), keys=every_key),
             Rule(operations_of(_OWNERS_OPERATIONS), Scope.OWN, anyone=True),
+            Rule(KEY_OPERATIONS, Scope.OWN, credentials=frozenset({EVERY_CREDENTIAL}), keys=KeyGrant(("*",))),
         )
     )
 

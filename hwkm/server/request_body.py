@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -25,29 +26,37 @@ _QUOTED_VALUE: Final = re.compile(r"(Invalid (?:enum )?value) .*?( - at `[^`]*`)
 _UNKNOWN_FIELD: Final = re.compile(r"(unknown field) `(?![A-Za-z_]{1,40}`).*`( - at `[^`]*`)?$", re.DOTALL)
 
 
-async def read_body(request: web.BaseRequest, bytes_max: int, timeout_s: float) -> bytes:
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """Of one request: bytes of its body, seconds for it to arrive."""
+
+    body_bytes: int
+    timeout_s: float
+
+
+async def read_body(request: web.BaseRequest, limits: RequestLimits) -> bytes:
     """Return the whole body.
 
     Raises:
-        LimitExceeded: it is longer than ``bytes_max``, or does not arrive in time.
+        LimitExceeded: it is longer than allowed, or does not arrive in time.
         FormatError: it is compressed or broken.
         ConnectionError: the caller went away.
     """
     if hdrs.CONTENT_ENCODING in request.headers:
         raise FormatError("compressed bodies are not taken")
-    if (request.content_length or 0) > bytes_max:
-        raise _too_long(bytes_max)
+    if (request.content_length or 0) > limits.body_bytes:
+        raise _too_long(limits.body_bytes)
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await _say_continue(request)
     try:
         if request.content.is_eof():
             return await request.read()
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(limits.timeout_s):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise _too_long(bytes_max) from None
+        raise _too_long(limits.body_bytes) from None
     except TimeoutError:
-        raise LimitExceeded(f"the request took longer than {timeout_s:g} s to arrive") from None
+        raise LimitExceeded(f"the request took longer than {limits.timeout_s:g} s to arrive") from None
     except (web.RequestPayloadError, HttpProcessingError):
         raise FormatError("the body is not what the head of the request says") from None
 

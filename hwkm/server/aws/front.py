@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -23,7 +23,6 @@ from hwkm.server.aws.validation import decode
 from hwkm.server.keys.principal import KeyCall, Principal
 from hwkm.server.keys.service import KeyService
 from hwkm.server.logs import get_log
-from hwkm.server.peer import Peer
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 TARGET_PREFIX: Final = "TrentService."
@@ -50,17 +49,11 @@ class Answer:
     code: str = "ok"
 
 
-class Principals(Protocol):
-    """Who may do what, by the policy in force."""
+PrincipalOf = Callable[[Credential], Principal]
+"""Who signs with a credential, and what the policy in force grants him."""
 
-    def of_credential(self, credential: Credential) -> Principal:
-        """Whoever signs with a credential."""
-        ...
-
-    def of_peer(self, peer: Peer) -> Principal:
-        """A process on the other end of the Unix socket."""
-        ...
-
+Known = Callable[[], Principal]
+"""Who is on the other end, where that is known without a signature."""
 
 Recorder = Callable[[KeyCall, str, str, str], Awaitable[None]]
 """Makes durable what a call did: the call, its operation, its outcome, the request id.
@@ -77,21 +70,21 @@ class AwsFront:
         self,
         service: KeyService,
         authenticator: Authenticator,
-        principals: Principals,
+        principal_of: PrincipalOf,
         record: Recorder,
         on_unauthenticated: Callable[[], None],
     ) -> None:
         self.authenticator = authenticator
         self._service = service
-        self._principals = principals
+        self._principal_of = principal_of
         self._record = record
         self._on_unauthenticated = on_unauthenticated
         self._log = get_log()
 
-    async def answer(self, head: Head, body: bytes, peer: Peer | None, request_id: str) -> Answer:
-        """Answer one request; ``peer`` is who the kernel says is there, None on a network socket."""
+    async def answer(self, head: Head, body: bytes, known: Known | None, request_id: str) -> Answer:
+        """Answer one request; ``known`` says who is there if the kernel knows, None on a network socket."""
         try:
-            principal = self._authenticate(head, body, peer)
+            principal = self._authenticate(head, body, known)
         except AwsError as exc:
             self._on_unauthenticated()
             return _refusal(exc, REFUSED)
@@ -110,11 +103,10 @@ class AwsFront:
             result = aws_error(HwkmError("an unexpected error; the daemon's log says where"), name, None)
         return await self._settle(call, operation.audit_name, result, request_id)
 
-    def _authenticate(self, head: Head, body: bytes, peer: Peer | None) -> Principal:
-        if peer is not None and not head.is_signed:
-            return self._principals.of_peer(peer)
-        credential = self.authenticator.authenticate(head, body, _target(head))
-        return self._principals.of_credential(credential)
+    def _authenticate(self, head: Head, body: bytes, known: Known | None) -> Principal:
+        if known is not None and not head.is_signed:
+            return known()
+        return self._principal_of(self.authenticator.authenticate(head, body, _target(head)))
 
     async def _do(
         self, operation: AwsOperation, call: KeyCall, head: Head, body: bytes

@@ -13,12 +13,12 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from hwkm.errors import HwkmError
 from hwkm.server import answers
 from hwkm.server.aws.authentication import Head
-from hwkm.server.aws.front import CONTENT_TYPE, REFUSED, Answer, AwsFront, error_body
+from hwkm.server.aws.front import CONTENT_TYPE, REFUSED, Answer, AwsFront, Known, error_body
 from hwkm.server.aws.translation import aws_error
 from hwkm.server.http_connection import HttpConnection
 from hwkm.server.limits import RequestsInFlight
 from hwkm.server.peer import NOBODY, Peer
-from hwkm.server.request_body import read_body
+from hwkm.server.request_body import RequestLimits, read_body
 
 PATH: Final = "/"
 REQUEST_ID_HEADER: Final = "x-amzn-RequestId"
@@ -34,14 +34,12 @@ class AwsHttp:
         self,
         front: AwsFront,
         in_flight: RequestsInFlight,
-        body_bytes: int,
-        timeout_s: float,
+        limits: RequestLimits,
         observe: Observer,
     ) -> None:
         self.front = front
         self._in_flight = in_flight
-        self._body_bytes = body_bytes
-        self._timeout_s = timeout_s
+        self._limits = limits
         self._observe = observe
         self._life = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -52,12 +50,12 @@ class AwsHttp:
             return answers.not_http()
         return await self.respond(request, None, f"aws-{self._life}-{next(self._numbers):x}")
 
-    async def respond(self, request: web.BaseRequest, peer: Peer | None, request_id: str) -> web.Response:
-        """Answer a request; ``peer`` is who the kernel says is there."""
+    async def respond(self, request: web.BaseRequest, known: Known | None, request_id: str) -> web.Response:
+        """Answer a request; ``known`` says who is there if the kernel knows."""
         started = time.perf_counter()
         try:
             with self._in_flight.place():
-                answer = await self._answer(request, peer, request_id)
+                answer = await self._answer(request, known, request_id)
         except HwkmError as exc:  # too many at once, or a body over its limits
             error = aws_error(exc, "", None)
             answer = Answer(error.status, error_body(error), REFUSED, error.code)
@@ -66,11 +64,11 @@ class AwsHttp:
         response.headers[REQUEST_ID_HEADER] = request_id
         return response
 
-    async def _answer(self, request: web.BaseRequest, peer: Peer | None, request_id: str) -> Answer:
+    async def _answer(self, request: web.BaseRequest, known: Known | None, request_id: str) -> Answer:
         head = Head.of(request.method, request.raw_path, request.raw_headers)
-        body = await read_body(request, self._body_bytes, self._timeout_s)
+        body = await read_body(request, self._limits)
         cast(HttpConnection, request.protocol).request_received()
-        return await self.front.answer(head, body, peer, request_id)
+        return await self.front.answer(head, body, known, request_id)
 
 
 def nobody(_socket: Any) -> Peer:

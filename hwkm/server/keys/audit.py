@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from hwkm.audit.record import AuditEntry
+from hwkm.server.audit_writer import AuditWriter
 from hwkm.server.keys.principal import KeyCall
 
 OK: Final = "ok"
@@ -19,3 +21,16 @@ def audit_entries(call: KeyCall, operation: str, code: str, request_id: str) -> 
     return [
         AuditEntry(caller, operation, code if code != OK else use.outcome, request_id) for use in call.uses
     ] or [AuditEntry(caller, operation, code, request_id)]
+
+
+async def record_uses(audit: AuditWriter, call: KeyCall, operation: str, code: str, request_id: str) -> None:
+    """Make the audit entries of a request durable.
+
+    Raises:
+        HwkmError: they could not be written.
+    """
+    entries = audit_entries(call, operation, code, request_id)
+    if len(entries) == 1:
+        await audit.append(entries[0])
+    else:
+        await asyncio.gather(*map(audit.append, entries))

@@ -38,6 +38,20 @@ def test_by_default_root_may_do_everything_in_every_account_and_others_nothing()
         other.check("key.decrypt", HOME, KEY, [{}])
 
 
+def test_by_default_a_credential_may_do_everything_in_its_account_only() -> None:
+    holder = default_policy().principal_of_credential("a", BLUE, PEER.caller)
+    holder.check("key.decrypt", BLUE, KEY, [{}])
+    assert "vault.open" not in holder.grants
+    with pytest.raises(AccessDenied, match="credential a"):
+        holder.check("key.decrypt", HOME, KEY, [{}])
+
+
+def test_a_rule_about_every_credential_is_about_no_process(tmp_path: Path) -> None:
+    made = policy(tmp_path, '[[rule]]\ncredentials = ["*"]\nkeys = ["*"]\noperations = ["key.decrypt"]')
+    assert set(made.principal_of_credential("any", BLUE, PEER.caller).grants) == {"key.decrypt"}
+    assert made.principal_of_peer(PEER, HOME).grants == {}
+
+
 def test_a_rule_without_keys_grants_nothing_on_keys_even_if_it_grants_all(tmp_path: Path) -> None:
     everything = policy(tmp_path, '[[rule]]\nuids = [1234]\noperations = ["*"]')
     assert everything.principal_of_peer(PEER, HOME).grants == {}
