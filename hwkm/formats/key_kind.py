@@ -108,6 +108,11 @@ class KeyKind(StrEnum):
         return _FACTS[self].secret_bytes
 
     @property
+    def mac_algorithm(self) -> str:
+        """AWS KMS's name of its MAC; empty unless its usage is GENERATE_VERIFY_MAC."""
+        return self.spec.replace("HMAC_", "HMAC_SHA_") if self.usage is KeyUsage.GENERATE_VERIFY_MAC else ""
+
+    @property
     def signing_algorithms(self) -> frozenset[SigningAlgorithm]:
         """How it can sign; empty unless its usage is SIGN_VERIFY."""
         return _FACTS[self].signing

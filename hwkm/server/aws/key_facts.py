@@ -80,7 +80,7 @@ def metadata(info: KeyInfo) -> KeyMetadata:
         encryption_algorithms=encryption_algorithms(kind),
         signing_algorithms=signing_algorithms(kind),
         key_agreement_algorithms=key_agreement_algorithms(kind),
-        mac_algorithms=(mac_algorithm(kind),) if kind.usage is KeyUsage.GENERATE_VERIFY_MAC else (),
+        mac_algorithms=mac_algorithms(kind),
         multi_region=False,
     )
 
@@ -111,9 +111,9 @@ def key_agreement_algorithms(kind: KeyKind) -> tuple[str, ...]:
     return ("ECDH",) if kind.usage is KeyUsage.KEY_AGREEMENT else ()
 
 
-def mac_algorithm(kind: KeyKind) -> str:
-    """The one algorithm of an HMAC key: ``HMAC_256`` is ``HMAC_SHA_256``."""
-    return kind.spec.replace("HMAC_", "HMAC_SHA_")
+def mac_algorithms(kind: KeyKind) -> tuple[str, ...]:
+    """How a key authenticates."""
+    return (kind.mac_algorithm,) if kind.mac_algorithm else ()
 
 
 def seconds(milliseconds: int) -> float:

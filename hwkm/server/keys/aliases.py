@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from hwkm.errors import FormatError, KeyUsageInvalid, LimitExceeded, MarkerInvalid
+from hwkm.errors import AliasExists, FormatError, KeyUsageInvalid, LimitExceeded, MarkerInvalid
 from hwkm.server.keys.book import ALIASES_PER_KEY
 from hwkm.server.keys.desk import Part, require_state, stop_dry_run
 from hwkm.server.keys.names import is_alias, key_id_text
@@ -31,9 +31,13 @@ class Aliases(Part):
         stop_dry_run(call)
         now = self._desk.now_ms()
         key_id = entry.record.key_id
-        await self._desk.book.change_alias(
-            account, alias, key_id, KeyStore.create_alias, entry.record, alias, now
-        )
+        try:
+            await self._desk.book.change_alias(
+                account, alias, key_id, KeyStore.create_alias, entry.record, alias, now
+            )
+        except AliasExists:
+            arn = self._desk.names.alias_arn(account, alias)
+            raise AliasExists(f"An alias with the name {arn} already exists") from None
         return self._alias_info(AliasRecord(account, alias, key_id, now, now))
 
     async def update_alias(self, call: KeyCall, alias: str, key: str) -> api.AliasInfo:

@@ -158,12 +158,16 @@ class KeyService(Protocol):
 
     # --- MAC, signature, key agreement -------------------------------------------------------
 
-    async def generate_macs(self, call: KeyCall, key: str, messages: Sequence[bytes]) -> api.Macs:
-        """Compute HMACs of messages of up to 4,096 bytes."""
+    async def generate_macs(
+        self, call: KeyCall, key: str, messages: Sequence[bytes], algorithm: str | None = None
+    ) -> api.Macs:
+        """Compute HMACs of messages of up to 4,096 bytes; ``algorithm``, if given, must be the key's."""
         ...
 
-    async def verify_macs(self, call: KeyCall, key: str, items: Sequence[api.MacItem]) -> api.Verified:
-        """Verify HMACs at full length. Raises MacInvalid if any is wrong."""
+    async def verify_macs(
+        self, call: KeyCall, key: str, items: Sequence[api.MacItem], algorithm: str | None = None
+    ) -> api.Verified:
+        """Verify HMACs at full length; ``algorithm`` as above. Raises MacInvalid if any is wrong."""
         ...
 
     async def sign(

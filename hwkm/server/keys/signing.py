@@ -45,15 +45,21 @@ _CURVE_OF_SPEC: Final = {"ECC_NIST_P256": "secp256r1", "ECC_NIST_P384": "secp384
 class Signing(Part):
     """MACs, signatures, key agreement; see :class:`~hwkm.server.keys.service.KeyService`."""
 
-    async def generate_macs(self, call: KeyCall, key: str, messages: Sequence[bytes]) -> api.Macs:
+    async def generate_macs(
+        self, call: KeyCall, key: str, messages: Sequence[bytes], algorithm: str | None = None
+    ) -> api.Macs:
         entry, ref = await self._find_usable(call, GENERATE_MAC, key, KeyUsage.GENERATE_VERIFY_MAC)
+        _require_mac_algorithm(entry, algorithm)
         stop_dry_run(call)
         macs = await self._compute(ref, messages)
         self._note_use(entry, GENERATE_MAC)
         return api.Macs(key=entry.arn, version=ref.version, items=tuple(macs))
 
-    async def verify_macs(self, call: KeyCall, key: str, items: Sequence[api.MacItem]) -> api.Verified:
+    async def verify_macs(
+        self, call: KeyCall, key: str, items: Sequence[api.MacItem], algorithm: str | None = None
+    ) -> api.Verified:
         entry, ref = await self._find_usable(call, VERIFY_MAC, key, KeyUsage.GENERATE_VERIFY_MAC)
+        _require_mac_algorithm(entry, algorithm)
         stop_dry_run(call)
         macs = await self._compute(ref, [item.message for item in items])
         right = [hmac.compare_digest(mac, item.mac) for mac, item in zip(macs, items, strict=True)]
@@ -176,7 +182,16 @@ def _damaged() -> StorageMismatch:
 
 def _require_algorithm(entry: KeyEntry, algorithm: SigningAlgorithm) -> None:
     if algorithm not in entry.record.kind.signing_algorithms:
-        raise KeyUsageInvalid(f"{entry.arn} is of kind {entry.record.kind}: it does not sign by {algorithm}")
+        raise KeyUsageInvalid(
+            f"Algorithm {algorithm} is incompatible with key spec {entry.record.kind.spec}."
+        )
+
+
+def _require_mac_algorithm(entry: KeyEntry, algorithm: str | None) -> None:
+    if algorithm not in (None, entry.record.kind.mac_algorithm):
+        raise KeyUsageInvalid(
+            f"Algorithm {algorithm} is incompatible with key spec {entry.record.kind.spec}."
+        )
 
 
 def _digest(algorithm: SigningAlgorithm, item: api.SignItem | api.SignatureItem) -> bytes:

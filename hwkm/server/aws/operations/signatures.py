@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from hwkm.errors import InvalidKeyError, KeyUsageInvalid
+from hwkm.errors import InvalidKeyError
 from hwkm.formats.key_kind import SigningAlgorithm
 from hwkm.server.aws import key_facts
 from hwkm.server.aws import requests as asked
 from hwkm.server.aws import responses as answered
-from hwkm.server.aws.errors import AwsError, Unsupported, Validation
+from hwkm.server.aws.errors import Unsupported, Validation
 from hwkm.server.keys.principal import KeyCall
 from hwkm.server.keys.service import KeyService
 from hwkm.wire import key_api
-
-_MAC_BYTES: Final = {"HMAC_SHA_224": 28, "HMAC_SHA_256": 32, "HMAC_SHA_384": 48, "HMAC_SHA_512": 64}
-_SPEC_OF_MAC_BYTES: Final = {28: "HMAC_224", 32: "HMAC_256", 48: "HMAC_384", 64: "HMAC_512"}
 
 
 async def get_public_key(
@@ -59,17 +54,14 @@ async def verify(service: KeyService, call: KeyCall, request: asked.Verify) -> a
 
 async def generate_mac(service: KeyService, call: KeyCall, request: asked.GenerateMac) -> answered.Mac:
     """GenerateMac."""
-    made = await service.generate_macs(call, request.key_id, (request.message,))
-    (mac,) = made.items
-    _check_mac_algorithm(request.mac_algorithm, len(mac))
-    return answered.Mac(mac=mac, mac_algorithm=request.mac_algorithm, key_id=made.key)
+    made = await service.generate_macs(call, request.key_id, (request.message,), request.mac_algorithm)
+    return answered.Mac(mac=made.items[0], mac_algorithm=request.mac_algorithm, key_id=made.key)
 
 
 async def verify_mac(service: KeyService, call: KeyCall, request: asked.VerifyMac) -> answered.MacVerified:
-    """VerifyMac. A MAC that verifies has the length of the key's own algorithm."""
+    """VerifyMac."""
     item = key_api.MacItem(message=request.message, mac=request.mac)
-    found = await service.verify_macs(call, request.key_id, (item,))
-    _check_mac_algorithm(request.mac_algorithm, len(request.mac))
+    found = await service.verify_macs(call, request.key_id, (item,), request.mac_algorithm)
     return answered.MacVerified(key_id=found.key, mac_valid=True, mac_algorithm=request.mac_algorithm)
 
 
@@ -105,12 +97,3 @@ def _message_or_digest(
     if len(message) != algorithm.digest_bytes:
         raise Validation(f"Digest is invalid length for algorithm {algorithm.value}.")
     return None, message
-
-
-def _check_mac_algorithm(name: str, mac_bytes: int) -> None:
-    if _MAC_BYTES[name] != mac_bytes:
-        raise AwsError(
-            "InvalidKeyUsageException",
-            f"Algorithm {name} is incompatible with key spec {_SPEC_OF_MAC_BYTES[mac_bytes]}.",
-            code=KeyUsageInvalid.code,
-        )
