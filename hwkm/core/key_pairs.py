@@ -100,9 +100,13 @@ class RsaPairMaker:
     def _make_pairs(self) -> None:
         while True:
             wanted = self._wanted.get()
-            private = rsa.generate_private_key(65537, _RSA_BITS[wanted.request.spec])
-            self._done.append((wanted, _encoded(private)))
+            self._done.append((wanted, _make_rsa(wanted.request.spec)))
             os.eventfd_write(self.wake_fd, 1)
+
+
+def _make_rsa(spec: PairSpec) -> KeyPair:
+    """Not inlined: a local of the endless loop would keep the newest private key in memory."""
+    return _encoded(rsa.generate_private_key(65537, _RSA_BITS[spec]))
 
 
 def _encoded(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> KeyPair:

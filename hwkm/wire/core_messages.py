@@ -1,9 +1,9 @@
 """The one typed message set between the daemon (front) and the trusted core.
 
 Sent as msgpack in length-prefixed frames over a private socketpair. Unknown fields and wrong
-types are refused on both sides. The messages of the key service are in
-:mod:`hwkm.wire.key_messages`. Of the vault service no message to the front ever holds a secret: a
-response is sealed to its claimant.
+types are refused on both sides. No message of this file to the front ever holds a secret: a response
+is sealed to its claimant. The messages of the key service, which do hold data keys and plaintext, are
+in :mod:`hwkm.wire.key_messages`.
 """
 
 from __future__ import annotations

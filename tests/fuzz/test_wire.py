@@ -19,7 +19,7 @@ from msgspec import inspect
 from hwkm.client.calls import Call
 from hwkm.errors import FormatError, HwkmError
 from hwkm.server.request_body import decode_body
-from hwkm.wire import api, core_messages
+from hwkm.wire import api, core_messages, key_messages
 from hwkm.wire.core_messages import CoreStart, CoreStarted, ReplyFrame, RequestFrame
 from hwkm.wire.framing import FRAME_BYTES_MAX, FrameReader, encode_frame
 from hwkm.wire.operations import OPERATIONS, Operation
@@ -285,3 +285,25 @@ def test_answer_that_is_no_json_is_an_error_of_ours(body: bytes, status: int) ->
 @given(of(Problem))
 def test_any_problem_is_an_error_of_ours(problem: Problem) -> None:
     assert isinstance(error_of(problem), HwkmError)
+
+
+# --- messages that hold plaintext ------------------------------------------------------------
+
+SECRET = b"a plaintext that nobody may read"
+HOLDING = [
+    key_messages.EncryptItem(b"\0\0", SECRET),
+    key_messages.DataKey(SECRET, b"c"),
+    key_messages.DataKeys(items=(key_messages.DataKey(SECRET, b"c"),)),
+    key_messages.DataKeyPair(public_key=b"p", private_key=SECRET, ciphertext=b"c"),
+    key_messages.Plaintexts(items=(SECRET, None)),
+    key_messages.Macs(items=(SECRET,)),
+    key_messages.AgreedSecret(secret=SECRET),
+    key_messages.RandomDrawn(random=SECRET),
+]
+
+
+@pytest.mark.parametrize("message", HOLDING, ids=lambda message: type(message).__name__)
+def test_messages_that_hold_plaintext_do_not_print(message: object) -> None:
+    for text in (repr(message), str(message), f"{message}", repr([message])):
+        assert "plaintext that nobody" not in text
+        assert text.strip("[]") == f"{type(message).__name__}(redacted)"

@@ -23,13 +23,13 @@ from hwkm.wire.key_messages import KeyRef, PairSpec
 from tests.contract.keys import verify_signature
 from tests.core_keys import OTHER, TENANT, StoredKey, ask, create, decrypt, decrypting, generate, refusal
 from tests.core_process import CoreProcess
-from tests.devices import REAL, Module, provisioned
+from tests.devices import ALL, Module, provisioned
 from tests.vault_clients import seal
 
 C = encode_context(TENANT)
 
 
-@pytest.fixture(params=["memory", REAL[0]])
+@pytest.fixture(params=ALL)
 def module(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Module]:
     yield from provisioned(request.param, tmp_path)
 
