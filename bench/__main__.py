@@ -14,7 +14,7 @@ from bench.bed import make_bed
 from bench.daemon_figures import service
 from bench.figure import Figure
 from bench.growth import growth
-from bench.report import print_table, save
+from bench.report import machine, print_table, save
 from bench.stretching import stretching
 
 _DEVICES = ("softhsm", "swtpm")
@@ -31,13 +31,13 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the JSON goes")
     arguments = parser.parse_args()
-    console, figures = Console(stderr=True), []
+    console, measured_on, figures = Console(stderr=True), machine(), []
     with tempfile.TemporaryDirectory(prefix="hwkm-bench-") as directory:
         for figure in _all(Path(directory), arguments.device or _DEVICES, short=arguments.short):
             console.print(f"{figure.name} ({figure.device}): {figure.value:,.3g} {figure.unit}", style="dim")
             figures.append(figure)
     print_table(figures)
-    save(arguments.json, figures)
+    save(arguments.json, measured_on, figures)
 
 
 def _all(directory: Path, devices: Sequence[str], *, short: bool) -> Iterator[Figure]:
@@ -51,12 +51,13 @@ def _all(directory: Path, devices: Sequence[str], *, short: bool) -> Iterator[Fi
 
 def _of_device(kind: str, directory: Path, *, short: bool) -> Iterator[Figure]:
     claims = 640 if short else 2560
+    raw_seconds = 0.5 if short else 2.0
     with make_bed(kind, directory) as bed:
-        raw = bed.raw_rates(1.0 if short else 3.0)
-        yield from core_figures.rates(bed, raw, claims)
-        yield from core_figures.latency(bed, raw, claims // 16)
+        yield from core_figures.rates(bed, claims, raw_seconds)
+        yield from core_figures.latency(bed, claims // 8, raw_seconds)
         yield from core_figures.nv_writes(bed, claims)
         yield from core_figures.slow_hardware(bed, claims)
+        raw = bed.raw_rates(raw_seconds)
     yield from service(kind, directory, raw, claims)
 
 

@@ -19,10 +19,12 @@ from tests.devices import Module, provisioned
 from tests.hardware import SoftHsm, Swtpm
 from tests.harness.board import Board
 from tests.harness.pkcs11_shim import shimmed
-from tests.harness.tpm_proxy import proxy_process
+from tests.harness.tpm_relay import relayed
 
 ANCHOR_WRITE = {"softhsm": "pkcs11.C_CreateObject", "swtpm": "tpm.NV_Write"}
 """The event that is one NV write, as the proxies name it."""
+
+AGREEMENTS_PER_CLAIM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,15 @@ class RawRates:
 
     agree_s: float
     nv_write_s: float
+
+    @property
+    def claims_per_s(self) -> float:
+        """Claims whose key agreements the device could do in a second, and nothing else."""
+        return 1 / (AGREEMENTS_PER_CLAIM * self.agree_s)
+
+    def mean(self, other: RawRates) -> RawRates:
+        """Between what was measured before and after: the speed of a shared machine drifts."""
+        return RawRates((self.agree_s + other.agree_s) / 2, (self.nv_write_s + other.nv_write_s) / 2)
 
 
 @dataclass(frozen=True)
@@ -47,10 +58,10 @@ class Bed:
         core.serve(settings or self.module.settings)
         return core
 
-    def raw_rates(self, seconds: float) -> RawRates:
-        """Measure the device itself. No core may be running."""
+    def raw_rates(self, seconds: float, uri: str | None = None) -> RawRates:
+        """Measure the device itself, or what ``uri`` leads through to it. No core may be running."""
         device = self.module.device
-        command = [sys.executable, "-m", "bench.raw", device.uri, str(device.pin_file), str(seconds)]
+        command = [sys.executable, "-m", "bench.raw", uri or device.uri, str(device.pin_file), str(seconds)]
         done = subprocess.run(
             command, env={**os.environ, **device.environment}, check=True, capture_output=True
         )
@@ -70,7 +81,7 @@ class Bed:
                 board = Board.create(path)
                 stack.callback(path.unlink)
                 listen = self.directory / "proxy"
-                uri = stack.enter_context(proxy_process(device.socket_path, listen, path))
+                uri = stack.enter_context(relayed(device.socket_path, listen, path))
                 for name in ("proxy", "proxy.ctrl"):
                     stack.callback((self.directory / name).unlink)
             yield msgspec.structs.replace(settings, token_uri=uri), board

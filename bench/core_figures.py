@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from bench.bed import ANCHOR_WRITE, Bed, RawRates
 from bench.figure import Figure, at_least, at_most
@@ -15,7 +16,6 @@ from tests.harness.board import Board
 from tests.harness.plan import Plan
 from tests.vault_clients import Claimed
 
-AGREEMENTS_PER_CLAIM = 2
 REAL_NV_WRITE_MS = 12.0
 """What one NV write costs on a common discrete TPM."""
 
@@ -46,33 +46,63 @@ def _critical_writes(bed: Bed, core: CoreProcess, board: Board) -> Figure:
     return Figure("NV writes on the critical path", bed.kind, writes, "writes", at_most(1))
 
 
-def rates(bed: Bed, raw: RawRates, claims: int) -> Iterator[Figure]:
-    """Claims a second over the raw rate of the same key operations."""
+def rates(bed: Bed, claims: int, raw_seconds: float) -> Iterator[Figure]:
+    """Claims a second over the raw rate of the same key operations, measured before and after."""
+    before = bed.raw_rates(raw_seconds)
     with bed.core() as core:
         loaded = present_all(core, right_claims(core, claims), 64)
-    raw_rate = 1 / (AGREEMENTS_PER_CLAIM * raw.agree_s)
+    raw = before.mean(bed.raw_rates(raw_seconds))
     yield Figure("raw key agreements", bed.kind, 1 / raw.agree_s, "per s")
     yield Figure("raw NV writes", bed.kind, 1 / raw.nv_write_s, "per s")
     yield Figure("core: claims, concurrency 64", bed.kind, loaded.claims_per_s, "per s")
-    goal = at_least(_RATE_GOALS[bed.kind])
-    yield Figure("core: claims over raw key operations", bed.kind, loaded.claims_per_s / raw_rate, "", goal)
+    goal, ratio = at_least(_RATE_GOALS[bed.kind]), loaded.claims_per_s / raw.claims_per_s
+    yield Figure("core: claims over raw key operations", bed.kind, ratio, "", goal)
 
 
-def latency(bed: Bed, raw: RawRates, claims: int) -> Iterator[Figure]:
+def latency(bed: Bed, claims: int, raw_seconds: float) -> Iterator[Figure]:
     """What durability adds: a new claim against the same claim presented again, which is not charged."""
+    before = bed.raw_rates(raw_seconds)
     with bed.core() as core:
-        prepared = right_claims(core, claims)
-        charged, free = [], []
-        warm = prepared.pop()
-        for claimed in prepared:
-            _seconds_of(core, warm)  # so that the claim to be timed does not pay for idle processors
-            charged.append(_seconds_of(core, claimed))
-            free.append(_seconds_of(core, claimed))
-            _wait_until_settled(core)
-    added = statistics.median(charged) - statistics.median(free)
-    yield Figure("core: p50 of a right claim", bed.kind, statistics.median(charged) * 1e3, "ms")
-    name = "latency added by durability"
-    yield Figure(name, bed.kind, added / raw.nv_write_s, "NV writes", at_most(1.5))
+        busy = _latencies(core, claims)
+        rested = _latencies(core, claims // 4, _wait_until_settled)
+    raw = before.mean(bed.raw_rates(raw_seconds))
+    yield Figure("core: p50 of a right claim", bed.kind, busy.charged_s * 1e3, "ms")
+    yield _added("latency added by durability", bed, busy, raw)
+    yield _added("latency added by durability, after a pause", bed, rested, raw)
+    with bed.counted() as (settings, board):
+        board.arm(Plan.slow({ANCHOR_WRITE[bed.kind]: REAL_NV_WRITE_MS}))
+        raw = bed.raw_rates(raw_seconds, settings.token_uri)
+        with bed.core(settings) as core:
+            slow = _latencies(core, claims // 4)
+        yield _added("latency added by durability, NV write of 12 ms", bed, slow, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Latencies:
+    """Medians, in seconds, at concurrency 1."""
+
+    charged_s: float
+    free_s: float
+
+
+def _latencies(
+    core: CoreProcess, claims: int, between: Callable[[CoreProcess], None] | None = None
+) -> _Latencies:
+    """Present claims, each twice: the second time it is not charged. ``between`` them, something may be done."""
+    prepared = right_claims(core, claims)
+    warm, charged, free = prepared.pop(), [], []
+    for claimed in prepared:
+        if between is not None:
+            between(core)
+        _seconds_of(core, warm)  # so that the claim to be timed does not pay for idle processors
+        charged.append(_seconds_of(core, claimed))
+        free.append(_seconds_of(core, claimed))
+    return _Latencies(statistics.median(charged), statistics.median(free))
+
+
+def _added(name: str, bed: Bed, measured: _Latencies, raw: RawRates) -> Figure:
+    added = (measured.charged_s - measured.free_s) / raw.nv_write_s
+    return Figure(name, bed.kind, added, "NV writes", at_most(1.5))
 
 
 def slow_hardware(bed: Bed, claims: int) -> Iterator[Figure]:

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,14 @@ def print_table(figures: Sequence[Figure]) -> None:
     Console().print(table)
 
 
-def save(path: Path, figures: Sequence[Figure]) -> None:
+def save(path: Path, machine: Mapping[str, Any], figures: Sequence[Figure]) -> None:
     """Write figures with machine, versions and date."""
     rows = [{**asdict(figure), "goal": str(figure.goal or ""), "met": figure.is_met} for figure in figures]
-    path.write_text(json.dumps({"machine": machine(), "figures": rows}, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": machine, "figures": rows}, indent=1) + "\n")
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """What is measured on, as it is now: call it before anything is measured."""
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),

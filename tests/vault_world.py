@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -45,10 +45,11 @@ class SoftwareKey:
     def public_key(self) -> bytes:
         return self._public
 
-    def agree(self, points: Sequence[bytes]) -> list[bytes]:
-        self.agreements += len(points)
-        self.fault()
-        return [self._private.exchange(ec.ECDH(), p256.load_point(point)) for point in points]
+    def agree(self, points: Sequence[bytes]) -> Iterator[bytes]:
+        for point in points:
+            self.agreements += 1
+            self.fault()
+            yield self._private.exchange(ec.ECDH(), p256.load_point(point))
 
 
 class DictionaryAnchor:

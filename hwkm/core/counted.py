@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from hwkm.formats.anchor import AnchorState
 from hwkm.thm.ports import Anchor, CohortKey, NodeStore
@@ -33,7 +33,7 @@ class CountedCohortKey:
     def public_key(self) -> bytes:
         return self._key.public_key()
 
-    def agree(self, points: Sequence[bytes]) -> list[bytes]:
+    def agree(self, points: Sequence[bytes]) -> Iterator[bytes]:
         self.agreements += len(points)
         return self._key.agree(points)
 

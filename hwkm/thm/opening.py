@@ -14,7 +14,7 @@ Before step 2 has returned, a right and a wrong guess are treated the same, byte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -221,21 +221,19 @@ class VaultOpening:
 
     def _open_claims(self, batch: _Batch) -> None:
         """Step 1, with the hardware: a claim that does not open tests no knowledge factor (rule 3)."""
+        claims = {position: claim.request for position, claim in batch.admitted.items()}
         try:
-            agreed = self._agree(
-                {position: claim.request.claim for position, claim in batch.admitted.items()}
-            )
+            for position, agreed in self._agree({at: request.claim for at, request in claims.items()}):
+                proof = _opened_claim(agreed, claims[position])
+                if proof is not None:
+                    batch.proofs[position] = proof
         except TokenError as exc:
-            for position in list(batch.admitted):
+            for position in claims:
                 batch.decide(position, Refused(exc.code, str(exc)))
             return
-        for position, claim in list(batch.admitted.items()):
-            proof = _opened_claim(agreed.get(position), claim.request)
-            if proof is None:
-                message = "the claim does not open under this cohort, vault and challenge"
-                batch.decide(position, Refused(ClaimRefused.code, message))
-            else:
-                batch.proofs[position] = proof
+        for position in claims.keys() - batch.proofs.keys():
+            message = "the claim does not open under this cohort, vault and challenge"
+            batch.decide(position, Refused(ClaimRefused.code, message))
 
     def _charge(self, batch: _Batch) -> None:
         """Step 2. Every new claim that is still admitted after this is paid for, durably."""
@@ -253,18 +251,20 @@ class VaultOpening:
 
     def _evaluate(self, batch: _Batch, now: Instant) -> None:
         """Steps 3 and 4. Every claim that is still admitted is paid for."""
+        paid = dict(batch.admitted)
+        inners: dict[int, bytes | None] = {}
         try:
-            agreed = self._agree(
-                {position: claim.request.vault for position, claim in batch.admitted.items()}
-            )
+            for position, agreed in self._agree({at: claim.request.vault for at, claim in paid.items()}):
+                hashed = batch.proofs[position].thm_kf_hash
+                inners[position] = _opened_vault(agreed, hashed, paid[position].request)
         except TokenError:
-            for position, claim in list(batch.admitted.items()):
+            # What was evaluated before the fault is forgotten: no verdict leaves, none is recorded.
+            for position, claim in paid.items():
                 batch.decide(position, Faulted(_remaining(claim, claim.counter)))
             return
         clears: dict[int, tuple[bytes, Counter]] = {}
-        for position, claim in list(batch.admitted.items()):
-            proof = batch.proofs[position]
-            inner = _opened_vault(agreed.get(position), proof.thm_kf_hash, claim.request)
+        for position, claim in paid.items():
+            proof, inner = batch.proofs[position], inners.get(position)
             if inner is None:
                 batch.decide(position, self._settle_wrong(claim, now))
                 continue
@@ -275,15 +275,14 @@ class VaultOpening:
             batch.decide(position, Opened(response, _remaining(claim, counter)))
         self._clear_first(batch, clears)
 
-    def _agree(self, sealed: Mapping[int, bytes]) -> dict[int, bytes]:
+    def _agree(self, sealed: Mapping[int, bytes]) -> Iterator[tuple[int, bytes]]:
         """Agree on the keys of boxes, all at once; a box without a proper point has none."""
         points = {}
         for position, box in sealed.items():
             with suppress(DecryptionError):
                 points[position] = securebox.sender_point(box)
-        if not points:
-            return {}
-        return dict(zip(points, self._cohort_key.agree(list(points.values())), strict=True))
+        if points:
+            yield from zip(points, self._cohort_key.agree(list(points.values())), strict=True)
 
     def _settle_wrong(self, claim: _Admitted, now: Instant) -> Wrong:
         counter = claim.counter
@@ -356,19 +355,15 @@ def _paid_entry(counter: Counter, digest: bytes, now: Instant) -> ClaimEntry | N
     return None
 
 
-def _opened_claim(agreed: bytes | None, request: ClaimRequest) -> boxes.OpenedClaim | None:
-    if agreed is None:
-        return None
+def _opened_claim(agreed: bytes, request: ClaimRequest) -> boxes.OpenedClaim | None:
     try:
         return boxes.open_claim(agreed, request.params, request.challenge, request.claim)
     except (DecryptionError, FormatError):
         return None
 
 
-def _opened_vault(agreed: bytes | None, thm_kf_hash: bytes, request: ClaimRequest) -> bytes | None:
+def _opened_vault(agreed: bytes, thm_kf_hash: bytes, request: ClaimRequest) -> bytes | None:
     """The evaluation of a guess; a vault that is damaged is a wrong guess."""
-    if agreed is None:
-        return None
     try:
         return boxes.open_vault(agreed, thm_kf_hash, request.params, request.vault)
     except DecryptionError:

@@ -7,7 +7,7 @@ All of these are used by one thread only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -25,13 +25,15 @@ class CohortKey(Protocol):
         """Return the public point, 65 bytes uncompressed (SEC 1, 2.3.3). Cached, no I/O."""
         ...
 
-    def agree(self, points: Sequence[bytes]) -> list[bytes]:
-        """Return the x coordinate (32 bytes) of private key times each point (65 bytes), in order.
+    def agree(self, points: Sequence[bytes]) -> Iterator[bytes]:
+        """Yield the x coordinate (32 bytes) of private key times each point (65 bytes), in order.
 
         The caller has checked that the points are on the curve (NIST SP 800-56A, 5.7.1.2). All of a
-        batch are handed over at once, so that hardware need not wait for us between two.
+        batch are handed over at once, so that hardware need not wait for us between two: it may work
+        on the next point while the caller uses what was yielded. The caller asks nothing else of
+        the hardware until the last was yielded.
 
-        Raises:
+        Raises, while it yields:
             TokenError: the hardware failed; nothing was changed.
         """
         ...

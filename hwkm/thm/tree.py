@@ -30,10 +30,11 @@ CACHED_NODES_MAX: Final = 50_000
 
 @dataclass(slots=True)
 class TreeChange:
-    """A tree that is not true yet: its root, nodes to store, digests it replaces."""
+    """A tree that is not true yet: its root, nodes to store (encoded and as such), digests it replaces."""
 
     root: bytes = EMPTY_ROOT
     nodes: dict[bytes, bytes] = field(default_factory=dict)
+    parsed: dict[bytes, Node] = field(default_factory=dict)
     obsolete: set[bytes] = field(default_factory=set)
 
 
@@ -79,8 +80,8 @@ class Tree:
 
     def remember(self, change: TreeChange) -> None:
         """Take the nodes of a change that is now stored into the cache."""
-        for digest, data in change.nodes.items():
-            self._keep(digest, parse_node(data))
+        for digest in change.nodes:
+            self._keep(digest, change.parsed[digest])
         for digest in change.obsolete:
             self._cache.pop(digest, None)
 
@@ -144,4 +145,5 @@ def _emit(change: TreeChange, node: Node) -> bytes:
     data = node.encode()
     digest = node_digest(data)
     change.nodes[digest] = data
+    change.parsed[digest] = node
     return digest

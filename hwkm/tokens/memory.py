@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -62,9 +62,10 @@ class InsecureCohortKey:
     def public_key(self) -> bytes:
         return self._public
 
-    def agree(self, points: Sequence[bytes]) -> list[bytes]:
+    def agree(self, points: Sequence[bytes]) -> Iterator[bytes]:
         try:
-            return [self._private.exchange(ec.ECDH(), load_point(point)) for point in points]
+            for point in points:
+                yield self._private.exchange(ec.ECDH(), load_point(point))
         except InvalidKeyError as exc:
             raise TokenError("the point is not on P-256") from exc
 

@@ -69,7 +69,7 @@ def test_a_tpm_that_loses_power_is_unavailable_and_a_write_then_is_uncertain(swt
     with pytest.raises(AnchorUncertain):
         token.anchor.advance(dataclasses.replace(state, epoch=1))
     for use in (
-        lambda: token.cohort_key.agree([POINT]),
+        lambda: list(token.cohort_key.agree([POINT])),
         token.anchor.read,
         lambda: token.audit_key.sign(bytes(32)),
         lambda: token.random(8),
@@ -91,7 +91,7 @@ def test_a_token_opened_before_a_restart_of_the_tpm_is_of_no_use_after_it(swtpm:
     state = token.anchor.read()
     swtpm.restart()
     with pytest.raises(TokenUnavailable):
-        token.cohort_key.agree([POINT])
+        list(token.cohort_key.agree([POINT]))
     with pytest.raises(TokenUnavailable):
         token.anchor.read()
     with pytest.raises(AnchorUncertain):
@@ -107,7 +107,7 @@ def test_a_token_whose_directory_is_gone_fails_with_typed_errors(softhsm: SoftHs
     state = token.anchor.read()
     shutil.move(softhsm.token_directory, softhsm.directory / "elsewhere")
     with pytest.raises(TokenUnavailable):
-        token.cohort_key.agree([POINT])
+        list(token.cohort_key.agree([POINT]))
     with pytest.raises(AnchorUncertain):
         token.anchor.advance(dataclasses.replace(state, epoch=1))
     with pytest.raises((AnchorTampered, TokenUnavailable)):

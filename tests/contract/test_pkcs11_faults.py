@@ -75,7 +75,7 @@ def test_opening_logs_in_once_and_agreeing_looks_nothing_up(softhsm: SoftHsmDevi
     with opened(softhsm) as token:
         assert board.counts()["pkcs11.C_Login"] == 1
         board.arm()
-        token.cohort_key.agree([POINT])
+        list(token.cohort_key.agree([POINT]))
         counts = board.counts()
     assert counts["pkcs11.C_DeriveKey"] == counts["pkcs11.C_DestroyObject"] == 1
     assert not any(kind.startswith(("pkcs11.C_Find", "pkcs11.C_OpenSession")) for kind in counts)
@@ -148,7 +148,7 @@ def test_an_agreement_that_fails_in_the_middle_makes_the_token_unavailable(
     with opened(softhsm) as token:
         board.arm(Plan.always(Act.REFUSE, f"pkcs11.{function}", code=code))
         with pytest.raises(TokenUnavailable):
-            token.cohort_key.agree([POINT])
+            list(token.cohort_key.agree([POINT]))
         board.arm()
 
 

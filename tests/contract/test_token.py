@@ -25,7 +25,7 @@ def next_state(state: AnchorState, root: bytes = EMPTY_ROOT) -> AnchorState:
 def verify_agreement(token: Token) -> None:
     peer = ec.generate_private_key(ec.SECP256R1())
     expected = peer.exchange(ec.ECDH(), load_point(token.cohort_key.public_key()))
-    assert token.cohort_key.agree([encode_point(peer.public_key())]) == [expected]
+    assert list(token.cohort_key.agree([encode_point(peer.public_key())])) == [expected]
 
 
 # --- keys ------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ def test_agreement_with_a_point_off_the_curve_is_refused_and_the_next_one_works(
     off_curve = b"\x04" + bytes(31) + b"\x05" + bytes(31) + b"\x05"
     token = open_token(device)
     with pytest.raises(TokenError):
-        token.cohort_key.agree([off_curve])
+        list(token.cohort_key.agree([off_curve]))
     token.close()
     with opened(device) as reopened:
         verify_agreement(reopened)

@@ -311,7 +311,7 @@ def test_an_agreed_secret_altered_on_the_bus_is_refused(swtpm: SwtpmDevice, posi
         with opened(swtpm) as token:
             bus.alter = flip_a_bit(ECDH_ZGEN, position)
             with pytest.raises(TokenUnavailable):
-                token.cohort_key.agree([POINT])
+                list(token.cohort_key.agree([POINT]))
 
 
 @pytest.mark.parametrize("position", ANSWER_POSITIONS)
@@ -357,7 +357,7 @@ def test_a_malformed_answer_is_refused(swtpm: SwtpmDevice, answer: bytes) -> Non
         with opened(swtpm) as token:
             bus.answer = lambda command: framed
             with pytest.raises(TokenUnavailable):
-                token.cohort_key.agree([POINT])
+                list(token.cohort_key.agree([POINT]))
 
 
 # --- response codes ---------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def test_a_write_that_fails_for_an_unknown_reason_is_uncertain(swtpm: SwtpmDevic
 
 def test_a_tpm_in_failure_mode_is_unavailable(swtpm: SwtpmDevice) -> None:
     with refusing(swtpm, 0x101, ECDH_ZGEN) as (token, _), pytest.raises(TokenUnavailable):
-        token.cohort_key.agree([POINT])
+        list(token.cohort_key.agree([POINT]))
 
 
 # --- set-up and PIN ---------------------------------------------------------------------------

@@ -25,6 +25,15 @@ def built(name: str) -> Path:
 
 
 @functools.cache
+def built_program(name: str) -> Path:
+    """Return the program made of ``native/NAME.c``."""
+    program = _directory() / name
+    command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(_SOURCES / f"{name}.c")]
+    subprocess.run([*command, "-lrt"], check=True)
+    return program
+
+
+@functools.cache
 def _directory() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="hwkm-instruments-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)

@@ -18,7 +18,7 @@ from tests.harness.board import Board
 from tests.harness.lossy_storage import Change, Disk, Operation, Recorder
 from tests.harness.plan import Act, Plan, Rule, Trace
 from tests.harness.rig import Rig, make_rig
-from tests.harness.tpm_proxy import proxy_process
+from tests.harness.tpm_relay import relayed
 from tests.harness.trial import end, wrong
 from tests.vault_clients import seal
 
@@ -91,14 +91,14 @@ def test_every_rule_counts_for_itself(tmp_path: Path) -> None:
     assert board.enter("tpm.Sign").act is Act.PASS
 
 
-@pytest.mark.needs("swtpm")
-def test_the_tpm_proxy_as_a_process_serves_one_core_after_the_other(tmp_path: Path) -> None:
+@pytest.mark.needs("swtpm", "gcc")
+def test_the_tpm_proxy_of_the_benchmark_serves_one_core_after_the_other(tmp_path: Path) -> None:
     with Swtpm() as device:
         settings = core_settings(device, tmp_path / "nodes.db")
         made = provision(device, settings)
         assert isinstance(made, wire.Inventory)
         board = Board.create(device.directory / "board")
-        with proxy_process(device.socket_path, device.directory / "proxy", board.path) as uri:
+        with relayed(device.socket_path, device.directory / "proxy", board.path) as uri:
             through = msgspec.structs.replace(settings, token_uri=uri)
             vault = seal(made.cohort_public_key)
             for lives in (1, 2):
@@ -107,6 +107,14 @@ def test_the_tpm_proxy_as_a_process_serves_one_core_after_the_other(tmp_path: Pa
                     assert isinstance(core.guess(vault, wrong()), wire.VaultWrong)
                     core.kill()
                 assert board.counts()["tpm.NV_Write"] == lives
+            board.arm(Plan.slow({"tpm.NV_Write": 100.0}))
+            with CoreProcess(device) as core:
+                core.serve(through)
+                started = time.monotonic()
+                assert isinstance(core.guess(vault, wrong()), wire.VaultWrong)
+                assert time.monotonic() - started >= 0.1
+                core.kill()
+            assert board.struck == 1
 
 
 # --- snapshots -------------------------------------------------------------------------------

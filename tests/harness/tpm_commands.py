@@ -124,10 +124,11 @@ _NAMES: Final = {
     0x198: "ACT_SetTimeout",
     0x20000000: "Vendor_TCG_Test",
 }
-_KINDS: Final = {code.to_bytes(4, "big"): f"tpm.{name}" for code, name in _NAMES.items()}
+KINDS: Final = {code.to_bytes(4, "big"): f"tpm.{name}" for code, name in _NAMES.items()}
+"""Kinds of events by command code."""
 
 
 def kind_of(command: bytes) -> str:
     """Return the kind of event that a command is."""
     code = command[6:10]
-    return _KINDS.get(code) or f"tpm.0x{code.hex()}"
+    return KINDS.get(code) or f"tpm.0x{code.hex()}"

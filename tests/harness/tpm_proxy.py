@@ -4,8 +4,8 @@ tpm2-tss's TCTI ``swtpm:path=X`` sends commands to the socket ``X`` and control 
 (locality, cancel) to ``X.ctrl``. Commands are parsed and passed on; the control socket is not of
 interest, so the proxy's is a symbolic link to swtpm's.
 
-As a thread of the test (:class:`TpmProxy`), or, so that a load generator does not share the
-interpreter with it, as a process: :func:`proxy_process`, 60 to 100 microseconds a command.
+It is a thread of the test and takes 60 to 100 microseconds a command; the benchmark has a quicker one,
+which only counts and delays (``tpm_relay.py``).
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ import os
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -31,7 +28,6 @@ from tests.harness.tpm_commands import kind_of
 _HEADER: Final = struct.Struct(">HII")  # tag, size, command or response code (part 1, 18.2)
 _NO_SESSIONS: Final = 0x8001
 _PEER_CREDENTIALS: Final = struct.Struct("iII")
-_REPOSITORY: Final = Path(__file__).parents[2]
 
 # Response codes (TPM 2.0 part 2, 6.6.3).
 RC_FAILURE: Final = 0x101
@@ -121,20 +117,6 @@ class TpmProxy:
             _kill(process, client)
 
 
-@contextmanager
-def proxy_process(upstream: Path, listen: Path, board: Path) -> Iterator[str]:
-    """Run a proxy as a process of its own; yield the URI that leads through it."""
-    command = [sys.executable, "-m", "tests.harness.tpm_proxy", str(upstream), str(listen), str(board)]
-    with subprocess.Popen(command, cwd=_REPOSITORY, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            uri = process.stdout.readline().decode().strip()
-            assert uri, "the TPM proxy did not start"
-            yield uri
-        finally:
-            process.kill()
-
-
 def _read_message(end: socket.socket) -> bytes:
     """Read one command or answer; its header tells its size.
 
@@ -166,14 +148,3 @@ def _pid_of(client: socket.socket) -> int:
     credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
     pid: int = _PEER_CREDENTIALS.unpack(credentials)[0]
     return pid
-
-
-def _main(upstream: str, listen: str, board: str) -> None:
-    proxy = TpmProxy(Path(upstream), Path(listen), Board(Path(board)))
-    sys.stdout.write(proxy.uri + "\n")
-    sys.stdout.flush()
-    proxy.serve()
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pkcs11 import KDF, PKCS11Error
@@ -39,8 +39,8 @@ class Pkcs11CohortKey:
     def public_key(self) -> bytes:
         return self._public
 
-    def agree(self, points: Sequence[bytes]) -> list[bytes]:
-        return [self._agree(point) for point in points]
+    def agree(self, points: Sequence[bytes]) -> Iterator[bytes]:
+        return map(self._agree, points)
 
     def _agree(self, point: bytes) -> bytes:
         return agreed_secret(self._derive, point, 32, "agreeing with the cohort key")

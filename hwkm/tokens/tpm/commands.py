@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import cycle
 from typing import Final
@@ -52,15 +52,15 @@ def ecdh_zgen(session: HmacSession, key: Entity, point: bytes) -> bytes:
 
 def ecdh_zgen_all(
     transport: SplitTransport, sessions: tuple[HmacSession, HmacSession], key: Entity, points: Sequence[bytes]
-) -> list[bytes]:
-    """Return the x coordinates for all points, as :func:`execute_all`.
+) -> Iterator[bytes]:
+    """Yield the x coordinates for all points, as :func:`execute_all`.
 
     Raises:
         As :func:`ecdh_zgen`.
     """
     parameters = [(_in_point(point), b"") for point in points]
     answers = execute_all(transport, sessions, _ECDH_ZGEN, key, parameters, ENCRYPT)
-    return [_x_of(answer) for answer in answers]
+    return map(_x_of, answers)
 
 
 def execute_all(
@@ -70,28 +70,26 @@ def execute_all(
     entity: Entity,
     parameters: Sequence[tuple[bytes, bytes]],
     flags: int,
-) -> list[bytes]:
-    """Run one command many times, each with its first and remaining parameters; return the answers' parameters.
+) -> Iterator[bytes]:
+    """Run one command many times, each with its first and remaining parameters; yield the answers' parameters.
 
-    The TPM works on one while we make the next ready. The sessions take turns, since the nonces of one
-    are known only with its last answer.
+    The TPM works on one while we make the next ready, and while the caller uses what was yielded. The
+    sessions take turns, since the nonces of one are known only with its last answer.
 
     Raises:
         CommandRefused, TokenUnavailable: as :meth:`HmacSession.finish`.
     """
-    results: list[bytes] = []
     ahead: tuple[HmacSession, Prepared] | None = None
     for (first, rest), session in zip(parameters, cycle(sessions), strict=False):
         prepared = session.prepare(code, (entity,), first, rest, flags)
         answer = transport.receive() if ahead else b""
         transport.send(prepared.command)
         if ahead:
-            results.append(_finished(transport, *ahead, answer, (session, prepared)))
+            yield _finished(transport, *ahead, answer, (session, prepared))
         ahead = session, prepared
     if ahead:
         session, prepared = ahead
-        results.append(session.finish(prepared, transport.receive()))
-    return results
+        yield session.finish(prepared, transport.receive())
 
 
 def _finished(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hwkm.tokens.tpm.commands import ecdh_zgen, ecdh_zgen_all, sign_sha256
 from hwkm.tokens.tpm.errors import TRY_AGAIN, CommandRefused, translate
@@ -27,20 +27,24 @@ class TpmCohortKey:
     def public_key(self) -> bytes:
         return self._public
 
-    def agree(self, points: Sequence[bytes]) -> list[bytes]:
+    def agree(self, points: Sequence[bytes]) -> Iterator[bytes]:
         try:
-            return self._agree_at_once(points)
+            yield from self._agree(points)
         except CommandRefused as exc:
             raise translate(exc.code, "agreeing with the cohort key") from exc
 
-    def _agree_at_once(self, points: Sequence[bytes]) -> list[bytes]:
+    def _agree(self, points: Sequence[bytes]) -> Iterator[bytes]:
+        done = 0
         try:
-            return ecdh_zgen_all(self._transport, self._sessions, self._key, points)
+            for agreed in ecdh_zgen_all(self._transport, self._sessions, self._key, points):
+                done += 1
+                yield agreed
         except CommandRefused as exc:
             if exc.code not in TRY_AGAIN:
                 raise
-        # The TPM wants to be asked again: one by one, with pauses.
-        return [ecdh_zgen(self._sessions[0], self._key, point) for point in points]
+        # If the TPM wants to be asked again: what is left one by one, with pauses.
+        for point in points[done:]:
+            yield ecdh_zgen(self._sessions[0], self._key, point)
 
 
 class TpmAuditKey:

@@ -50,6 +50,21 @@ def raising(error: Exception):  # type: ignore[no-untyped-def]
     return fault
 
 
+def failing_after(world: World, agreements: int) -> None:
+    """Let the token fail once it has agreed so often."""
+
+    def fault() -> None:
+        if world.key.agreements > agreements:
+            raise TokenUnavailable("gone")
+
+    world.key.fault = fault
+
+
+def guesses(vaults: list[SealedVault]) -> list[bytes]:
+    """Right for all but the second."""
+    return [vault.kf_hash if vault is not vaults[1] else secrets.token_bytes(32) for vault in vaults]
+
+
 class TestRightAndWrong:
     def test_right_guess_returns_the_recovery_key(self, world: World, vault: SealedVault) -> None:
         claimed = world.claim(vault, vault.kf_hash)
@@ -355,6 +370,25 @@ class TestHardwareFaults:
         assert world.attempts_remaining(vault) == 9
         assert recover(vault, claimed, world.present(claimed)) == vault.recovery_key
         assert world.attempts_remaining(vault) == 10
+
+    @pytest.mark.parametrize("agreements", range(1, 6))
+    def test_a_fault_in_the_middle_of_a_batch_gives_no_verdict_to_any_of_it(
+        self, world: World, agreements: int
+    ) -> None:
+        """Three claims are six agreements; what was evaluated before the fault does not leave, nor stay."""
+        vaults = [world.seal() for _ in range(3)]
+        claims = [world.claim(vault, kf) for vault, kf in zip(vaults, guesses(vaults), strict=True)]
+        done = world.key.agreements
+        failing_after(world, done + agreements)
+        outcomes = world.opening.open_claims([claimed.request for claimed in claims], world.now)
+        world.key.fault = lambda: None
+        charged = agreements >= 3
+        assert {type(outcome) for outcome in outcomes} == {Faulted if charged else Refused}
+        assert not world.ledger.has_deferred
+        assert [world.attempts_remaining(vault) for vault in vaults] == [9 if charged else 10] * 3
+        outcomes = world.opening.open_claims([claimed.request for claimed in claims], world.now)
+        assert [type(outcome) for outcome in outcomes] == [Opened, Wrong, Opened]
+        assert [world.attempts_remaining(vault) for vault in vaults] == [10, 9, 10]
 
     def test_three_verdictless_charges_suspend_the_vault(self, world: World, vault: SealedVault) -> None:
         for _ in range(UNRESOLVED_CHARGES_MAX):
