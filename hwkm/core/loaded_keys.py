@@ -1,9 +1,14 @@
-"""Customer master keys that stay loaded in the hardware between requests: bounded, the oldest goes."""
+"""Customer master keys that stay loaded in the hardware between requests: bounded, the oldest goes.
+
+The bound is what the domain says, or less: hardware that has no room for one more (tokens do not say
+what they hold) gets a quarter of its keys taken away and is not filled so far again.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
+from hwkm.errors import TokenFull
 from hwkm.formats.key_kind import KeyName
 from hwkm.thm.ports import Domain, LoadedKey
 from hwkm.wire.key_messages import KeyRef
@@ -19,6 +24,7 @@ class LoadedKeys:
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._keys: OrderedDict[KeyRef, LoadedKey] = OrderedDict()
+        self._count_max = domain.loaded_max
         self.loads = 0
         self.hits = 0
 
@@ -45,17 +51,23 @@ class LoadedKeys:
 
     def forget_all(self) -> None:
         """Unload everything."""
-        while self._keys:
-            self._unload_oldest()
+        self._shrink_to(0)
 
     def _load(self, ref: KeyRef) -> LoadedKey:
-        while len(self._keys) >= self._domain.loaded_max:
-            self._unload_oldest()
-        key = self._domain.load(KeyName(ref.key_id, ref.version), ref.kind, ref.wrapped)
+        self._shrink_to(self._count_max - 1)
+        name = KeyName(ref.key_id, ref.version)
+        try:
+            key = self._domain.load(name, ref.kind, ref.wrapped)
+        except TokenFull:
+            if not self._keys:
+                raise
+            self._count_max = max(1, len(self._keys) * 3 // 4)
+            return self._load(ref)
         self._keys[ref] = key
         self.loads += 1
         return key
 
-    def _unload_oldest(self) -> None:
-        _, oldest = self._keys.popitem(last=False)
-        oldest.unload()
+    def _shrink_to(self, count: int) -> None:
+        while len(self._keys) > count:
+            _, oldest = self._keys.popitem(last=False)
+            oldest.unload()

@@ -185,7 +185,10 @@ class Domain(Protocol):
 
     @property
     def loaded_max(self) -> int:
-        """How many loaded keys the caller may hold at once, at least 2. Cached, no I/O."""
+        """How many loaded keys the caller may hold at once at most, at least 2. Cached, no I/O.
+
+        Where the hardware does not say what it holds, :meth:`load` raises TokenFull before that.
+        """
         ...
 
     def create(self, name: KeyName, kind: KeyKind) -> CreatedKey:
@@ -208,6 +211,7 @@ class Domain(Protocol):
             WrappedKeyRefused: ``wrapped`` is damaged, is of another name, kind, module or backend, or
                 its domain key is gone. One error for all: the message names name, kind and generation only.
             UnsupportedKind: this hardware has no keys of this kind.
+            TokenFull: no room for one more loaded key.
             TokenError: the hardware failed.
         """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ from hwkm.wire import key_messages as keys
 from hwkm.wire.key_messages import KeyRef, PairSpec
 from tests.contract.keys import verify_signature
 from tests.core_keys import OTHER, TENANT, StoredKey, ask, create, decrypt, decrypting, generate, refusal
-from tests.core_process import CoreProcess
+from tests.core_process import CoreEnded, CoreProcess
 from tests.devices import ALL, Module, provisioned
+from tests.hardware import Swtpm
 from tests.vault_clients import seal
 
 C = encode_context(TENANT)
@@ -375,6 +377,26 @@ class TestDomain:
         item = keys.DecryptItem(1, C, generate(memory_core, key).ciphertext)
         assert refusal(memory_core, keys.DecryptData(keys=(key.current,), items=(item,))) == "bad_format"
 
+    def test_killed_at_any_moment_of_a_rotation(self, module: Module) -> None:
+        """The next domain key is there or not; whatever was wrapped loads; rewrapping begins anew."""
+        with module.core() as core:
+            key = create(core)
+            made = generate(core, key)
+        known: tuple[int, ...] = (1,)
+        for life in range(5):
+            with module.core() as core:
+                core.send(keys.RotateDomain())
+                core.send(keys.RewrapKeys(keys=tuple(key.refs)))
+                time.sleep(0.002 * life)
+                core.kill()
+            with module.core() as core:
+                read = ask(core, keys.ReadDomain(), keys.DomainRead)
+                assert read.generations in {known, (*known, known[-1] + 1)}
+                known = read.generations
+                assert decrypt(core, key, made.ciphertext) == made.plaintext
+                assert key.rewrap(core) == read.generation
+                assert decrypt(core, key, made.ciphertext) == made.plaintext
+
 
 class TestTogetherWithVaults:
     def test_claims_and_data_keys_take_turns(self, module: Module) -> None:
@@ -403,17 +425,39 @@ class TestTogetherWithVaults:
             assert generate(core, key).ciphertext
 
 
-def test_a_token_of_the_core_that_goes_away_is_reported_and_ends_it(tmp_path: Path) -> None:
-    """Nothing more is said than that it is gone, and the next life serves the same keys."""
-    for module in provisioned("memory", tmp_path):
-        with module.core() as core:
-            key = create(core)
-            made = generate(core, key)
-        path = tmp_path / "token.json"
-        hidden = path.rename(tmp_path / "hidden.json")
-        with CoreProcess(module.device) as gone:
-            started = gone.start(wire.Serve(settings=module.settings))
-            assert isinstance(started, wire.Failed)
-        hidden.rename(path)
-        with module.core() as core:
-            assert decrypt(core, key, made.ciphertext) == made.plaintext
+class TestTokenGone:
+    @pytest.mark.needs("swtpm")
+    def test_pulled_in_the_middle_then_back(self, tmp_path: Path) -> None:
+        for module in provisioned("swtpm", tmp_path):
+            assert isinstance(module.device, Swtpm)
+            with module.core() as core:
+                key = create(core)
+                made = generate(core, key)
+                module.device.power_off()
+                assert refusal(core, decrypting(key, made.ciphertext)) == "token_unavailable"
+                with pytest.raises(CoreEnded):
+                    decrypt(core, key, made.ciphertext)
+                assert core.process.wait(10) == 75
+            module.device.start()
+            with module.core() as core:
+                assert decrypt(core, key, made.ciphertext) == made.plaintext
+
+    @pytest.mark.needs("swtpm")
+    def test_everything_that_waits_is_told(self, tmp_path: Path) -> None:
+        for module in provisioned("swtpm", tmp_path):
+            assert isinstance(module.device, Swtpm)
+            with module.core() as core:
+                key = create(core)
+                module.device.power_off()
+                request = keys.GenerateDataKeys(key=key.current, items=(keys.DataKeyItem(C, 32),))
+                for _ in range(5):
+                    core.send(request)
+                replies = []
+                with suppress(CoreEnded):
+                    while True:
+                        replies.append(core.next_reply()[1])
+                assert replies
+                assert {isinstance(reply, wire.Failed) and reply.code for reply in replies} == {
+                    "token_unavailable"
+                }
+                assert core.process.wait(10) == 75

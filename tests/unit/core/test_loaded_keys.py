@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwkm.core.loaded_keys import LoadedKeys
-from hwkm.errors import WrappedKeyRefused
+from hwkm.errors import TokenFull, WrappedKeyRefused
 from hwkm.formats.key_kind import KeyKind, KeyName
 from hwkm.tokens.memory_domain import InsecureDomain
 from hwkm.wire.key_messages import KeyRef
@@ -74,6 +74,33 @@ def test_a_loaded_key_does_not_answer_for_another_reference() -> None:
         with pytest.raises(WrappedKeyRefused):
             keys.get(wrong)
     assert len(keys) == 1
+
+
+class Small(Watched):
+    """A token that says nothing of how few keys it holds."""
+
+    def __init__(self, domain: InsecureDomain, room: int) -> None:
+        super().__init__(domain, 1000)
+        self.room = room
+
+    def load(self, name: KeyName, kind: KeyKind, wrapped: bytes) -> WatchedKey:
+        if len(self.loaded) >= self.room:
+            raise TokenFull("no room")
+        return super().load(name, kind, wrapped)
+
+
+@given(st.integers(1, 5), st.lists(st.integers(0, 5), max_size=40))
+def test_a_token_without_room_for_one_more_is_served_all_the_same(room: int, uses: list[int]) -> None:
+    watched = Small(DOMAIN, room)
+    keys = LoadedKeys(watched)  # type: ignore[arg-type]
+    for use in uses:
+        assert keys.get(REFS[use]).hmac([b"m"]) == [ANSWERS[use]]
+        assert 1 <= len(keys) == len(watched.loaded) <= room
+
+
+def test_a_token_without_room_for_any_says_so() -> None:
+    with pytest.raises(TokenFull):
+        LoadedKeys(Small(DOMAIN, 0)).get(REFS[0])  # type: ignore[arg-type]
 
 
 def test_forgetting() -> None:
