@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench import core_figures
 from bench.bed import make_bed
+from bench.comparison import comparison
 from bench.daemon_figures import service
 from bench.figure import Figure
 from bench.growth import growth
@@ -18,6 +19,8 @@ from bench.report import machine, print_table, save
 from bench.stretching import stretching
 
 _DEVICES = ("softhsm", "swtpm")
+_KEY_DEVICES = ("softhsm",)
+_PARTS = ("vaults", "keys")
 
 
 def main() -> None:
@@ -29,22 +32,34 @@ def main() -> None:
     parser.add_argument(
         "--device", choices=_DEVICES, action="append", help="only this device; may be repeated"
     )
+    parser.add_argument(
+        "--part", choices=_PARTS, action="append", help="only the vault or the key service; may be repeated"
+    )
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the JSON goes")
     arguments = parser.parse_args()
     console, measured_on, figures = Console(stderr=True), machine(), []
     with tempfile.TemporaryDirectory(prefix="hwkm-bench-") as directory:
-        for figure in _all(Path(directory), arguments.device or _DEVICES, short=arguments.short):
+        devices, parts = arguments.device or _DEVICES, arguments.part or _PARTS
+        for figure in _all(Path(directory), devices, parts, short=arguments.short):
             console.print(f"{figure.name} ({figure.device}): {figure.value:,.3g} {figure.unit}", style="dim")
             figures.append(figure)
     print_table(figures)
     save(arguments.json, measured_on, figures)
 
 
-def _all(directory: Path, devices: Sequence[str], *, short: bool) -> Iterator[Figure]:
+def _all(directory: Path, devices: Sequence[str], parts: Sequence[str], *, short: bool) -> Iterator[Figure]:
     for kind in devices:
         place = directory / kind
         place.mkdir()
-        yield from _of_device(kind, place, short=short)
+        if "vaults" in parts:
+            yield from _of_device(kind, place, short=short)
+        if "keys" in parts and kind in _KEY_DEVICES:
+            yield from comparison(kind, place, short=short)
+    if "vaults" in parts:
+        yield from _of_no_device(directory, short=short)
+
+
+def _of_no_device(directory: Path, *, short: bool) -> Iterator[Figure]:
     yield from growth(directory, [10**3, 10**5] if short else [10**3, 10**5, 10**6])
     yield from stretching()
 

@@ -24,7 +24,7 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class RequestFailed(Exception):
-    """A server answered with anything but 200; the message is its answer."""
+    """A server refused; the message is its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,20 @@ def request(method: str, path: str, body: bytes, headers: Sequence[tuple[str, st
     return "\r\n".join(lines).encode() + _HEAD_END + body
 
 
+def ask(address: Address, message: bytes) -> bytes:
+    """Send one request; return the body of its answer. 204 is a success too.
+
+    Raises:
+        RequestFailed: the answer was neither.
+    """
+    return run(address, [message]).bodies[0]
+
+
 def run(address: Address, requests: Sequence[bytes], connections: int = 1) -> Load:
     """Send every request once over so many connections.
 
     Raises:
-        RequestFailed: an answer was not a 200.
+        RequestFailed: an answer was neither 200 nor 204.
     """
     connected = [_Connection(address) for _ in range(min(connections, len(requests)))]
     try:
@@ -121,10 +130,9 @@ class _Connection:
         if not chunk:
             raise ConnectionError("the server hung up")
         self._received += chunk
-        head, found, body = self._received.partition(_HEAD_END)
-        if not found or len(body) < _content_length(head):
-            return None
-        if not head.startswith(b"HTTP/1.1 200"):
+        head, found, rest = self._received.partition(_HEAD_END)
+        body = _whole_body(head, rest) if found else None
+        if body is not None and not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 204")):
             raise RequestFailed((head + _HEAD_END + body).decode())
         return body
 
@@ -132,8 +140,24 @@ class _Connection:
         self._socket.close()
 
 
-def _content_length(head: bytes) -> int:
-    _, found, rest = head.lower().partition(b"\r\ncontent-length:")
-    if not found:
-        raise RequestFailed(head.decode())
-    return int(rest.partition(b"\r\n")[0])
+def _whole_body(head: bytes, rest: bytes) -> bytes | None:
+    """What follows the head, or None while some of it is still to come."""
+    lowered = head.lower()
+    _, found, value = lowered.partition(b"\r\ncontent-length:")
+    if found:
+        return rest if len(rest) >= int(value.partition(b"\r\n")[0]) else None
+    if b"\r\ntransfer-encoding: chunked" in lowered:
+        return _joined(rest) if rest.endswith(b"0\r\n\r\n") else None
+    if lowered.startswith(b"http/1.1 204"):
+        return b""
+    raise RequestFailed(head.decode())
+
+
+def _joined(chunks: bytes) -> bytes:
+    """The body of a chunked answer (RFC 9112, 7.1); no server here sends extensions or trailers."""
+    body = b""
+    while chunks:
+        size, _, chunks = chunks.partition(b"\r\n")
+        length = int(size, 16)
+        body, chunks = body + chunks[:length], chunks[length + 2 :]
+    return body

