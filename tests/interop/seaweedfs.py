@@ -33,9 +33,14 @@ class KmsAccess:
     secret_key: str
     region: str = "us-east-1"
 
-    def as_provider(self) -> dict[str, object]:
-        """The provider section of SeaweedFS. Its cache of plaintext data keys is off."""
-        return {
+    def configuration(self) -> str:
+        """The configuration of a gateway with one S3 user. The cache of plaintext data keys is off."""
+        user = {
+            "name": "user",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        provider = {
             "type": "aws",
             "endpoint": self.endpoint,
             "region": self.region,
@@ -43,13 +48,17 @@ class KmsAccess:
             "secret_key": self.secret_key,
             "cache_enabled": False,
         }
+        kms = {"default_provider": "hwkm", "providers": {"hwkm": provider}}
+        return json.dumps({"identities": [user], "kms": kms})
 
 
 @contextmanager
-def seaweedfs(directory: Path, tenants: Sequence[KmsAccess]) -> Iterator[list[str]]:
-    """Run a store and a gateway for each tenant; yield the gateways' endpoints."""
-    environment = clean_environment(directory, WEED_S3_SSE_KEK=secrets.token_hex(32))
-    master, volume, filer, *ports = free_weed_ports(3 + len(tenants))
+def seaweedfs(directory: Path, configurations: Sequence[str]) -> Iterator[list[str]]:
+    """Run a store and a gateway for each configuration; yield the gateways' endpoints."""
+    environment = clean_environment(
+        directory, WEED_S3_SSE_KEK=secrets.token_hex(32), WEED_MASTER_VOLUME_GROWTH_COPY_1="1"
+    )
+    master, volume, filer, *ports = free_weed_ports(3 + len(configurations))
     with ExitStack() as stack:
         # Those of the sockets whose place cannot be chosen.
         for name, port in (("master", master), ("volume", volume), ("filer", filer), *_s3(ports)):
@@ -58,8 +67,8 @@ def seaweedfs(directory: Path, tenants: Sequence[KmsAccess]) -> Iterator[list[st
         store = stack.enter_context(_store(directory, environment, master, volume, filer))
         store.wait_until(lambda: _answers(f"http://127.0.0.1:{filer}/"))
         gateways = [
-            stack.enter_context(_gateway(directory, environment, filer, port, tenant))
-            for port, tenant in zip(ports, tenants, strict=True)
+            stack.enter_context(_gateway(directory, environment, filer, port, configuration))
+            for port, configuration in zip(ports, configurations, strict=True)
         ]
         for port, gateway in zip(ports, gateways, strict=True):
             gateway.wait_until(lambda port=port: _answers(f"http://127.0.0.1:{port}/healthz"))  # type: ignore[misc]
@@ -85,7 +94,7 @@ def _store(directory: Path, environment: dict[str, str], master: int, volume: in
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=64",
         f"-volume.port={volume}",
-        "-volume.max=16",
+        "-volume.max=500",
         "-volume.preStopSeconds=0",
         "-filer",
         f"-filer.port={filer}",
@@ -96,10 +105,10 @@ def _store(directory: Path, environment: dict[str, str], master: int, volume: in
 
 
 def _gateway(
-    directory: Path, environment: dict[str, str], filer: int, port: int, tenant: KmsAccess
+    directory: Path, environment: dict[str, str], filer: int, port: int, configuration: str
 ) -> Server:
     config = directory / f"s3-{port}.json"
-    config.write_text(json.dumps(_configuration(tenant)))
+    config.write_text(configuration)
     config.chmod(0o600)
     command = [
         str(BIN / "weed"),
@@ -114,19 +123,6 @@ def _gateway(
         f"-localSocket={directory}/s3-{port}.sock",
     ]
     return Server(command, environment, directory / f"s3-{port}.log", stop_signal=signal.SIGKILL)
-
-
-def _configuration(tenant: KmsAccess) -> dict[str, object]:
-    return {
-        "identities": [
-            {
-                "name": "user",
-                "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-                "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-            }
-        ],
-        "kms": {"default_provider": "hwkm", "providers": {"hwkm": tenant.as_provider()}},
-    }
 
 
 def _answers(url: str) -> bool:
