@@ -28,7 +28,10 @@ from hwkm.server.http_connection import ConnectionLimits, HttpServer
 from hwkm.server.keys.all_keys import key_service
 from hwkm.server.keys.book import KeyBook
 from hwkm.server.keys.desk import KeyDesk, KeyLimits
+from hwkm.server.keys.domain import DomainRotation
+from hwkm.server.keys.life import Life
 from hwkm.server.keys.names import KeyNames
+from hwkm.server.keys.scheduler import Scheduler
 from hwkm.server.limits import Connections, OpenChallenges, RequestsInFlight
 from hwkm.server.listener import BACKLOG, Listener
 from hwkm.server.logs import get_log
@@ -86,6 +89,7 @@ class Daemon:
         )
         in_flight = RequestsInFlight(config.limits.requests_in_flight)
         desk = self._desk()
+        self._look_after_keys()
         limits = RequestLimits(config.limits.body_bytes, config.limits.request_timeout.seconds)
         self._aws = self._aws_wire(desk, in_flight, limits)
         pages = OwnPages(desk, connections, in_flight)
@@ -128,6 +132,8 @@ class Daemon:
     def _desk(self) -> Desk:
         config = self._config
         core = CoreCalls(self._supervisor, config.core.answer_timeout.seconds)
+        self._key_desk = self._make_key_desk(core)
+        self._domain = DomainRotation(self._key_desk, self._note)
         return Desk(
             core=core,
             supervisor=self._supervisor,
@@ -135,13 +141,14 @@ class Daemon:
             audit=self._audit,
             challenges=self._challenges,
             metrics=self._metrics,
-            keys=key_service(self._key_desk(core)),
+            keys=key_service(self._key_desk),
+            domain=self._domain,
             account=config.keys.account,
             max_attempts_limit=config.attempts.max_attempts_limit,
             vaults_per_uid=config.limits.vaults_per_uid,
         )
 
-    def _key_desk(self, core: CoreCalls) -> KeyDesk:
+    def _make_key_desk(self, core: CoreCalls) -> KeyDesk:
         keys = self._config.keys
         limits = KeyLimits(keys.keys_max, keys.versions_per_key, keys.recorded_per_key)
         return KeyDesk(core, self._book, self._book.names, limits, now_ms)
@@ -157,6 +164,13 @@ class Daemon:
             policy=lambda: self._dispatch.policy,
             limits=limits,
         )
+
+    def _look_after_keys(self) -> None:
+        scheduler = Scheduler(
+            self._key_desk, Life(self._key_desk), self._domain, self._audit.append, _our_own_caller()
+        )
+        scheduler.start(self._config.keys.scheduler_interval.seconds)
+        self._stack.push_async_callback(scheduler.stop)
 
     # --- listening ---------------------------------------------------------------------------
 
@@ -258,11 +272,14 @@ class Daemon:
         A full disk keeps nobody from starting or stopping the daemon; it keeps every operation
         from being answered until there is room.
         """
-        caller = Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
         try:
-            await self._audit.append(AuditEntry(caller, operation, "ok"))
+            await self._audit.append(AuditEntry(_our_own_caller(), operation, "ok"))
         except HwkmError as exc:
             self._log.error("audit record not written", operation=operation, problem=str(exc))
+
+
+def _our_own_caller() -> Caller:
+    return Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
 
 
 async def _feed_watchdog() -> None:

@@ -16,6 +16,7 @@ from hwkm.server.config import DEFAULT_CONFIG_PATH, load_config
 from hwkm.server.config_example import example_config, shown_config
 from hwkm.server.config_option import ConfigPath
 from hwkm.server.daemon import serve as run_daemon
+from hwkm.server.domain_command import domain_app
 from hwkm.server.exit_codes import exit_code_of
 from hwkm.server.logs import set_up_logs
 from hwkm.server.provisioning import provision_token, sweep_nodes
@@ -26,6 +27,7 @@ app: Final = typer.Typer(
 config_app: Final = typer.Typer(no_args_is_help=True, help="Show configurations.")
 app.add_typer(config_app, name="config")
 app.add_typer(credential_app, name="credential")
+app.add_typer(domain_app, name="domain")
 
 
 def run() -> None:

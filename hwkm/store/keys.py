@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from hwkm.errors import AliasExists, HwkmError, KeyNotFound, KeyStateInvalid
+from hwkm.errors import AliasExists, DomainRotating, HwkmError, KeyNotFound, KeyStateInvalid, StorageMismatch
 from hwkm.formats.key_kind import KeyKind
 from hwkm.store.database import Database
 from hwkm.store.key_record import (
@@ -41,7 +41,7 @@ from hwkm.store.key_rows import (
     version_of,
     version_row,
 )
-from hwkm.store.tables import key_aliases, key_tags, key_versions, keys, recorded_data_keys
+from hwkm.store.tables import domain_rotations, key_aliases, key_tags, key_versions, keys, recorded_data_keys
 
 # Built once: SQLAlchemy keeps the compiled form of a statement object.
 _KEY: Final = keys.c.key_id == bindparam("of_key")
@@ -120,6 +120,11 @@ _OLD: Final = (
     .limit(_LIMIT)
 )
 _COUNT_OLD: Final = select(func.count()).select_from(key_versions).where(_IS_OLD)
+_UNFINISHED: Final = (
+    select(domain_rotations.c.generation)
+    .where(domain_rotations.c.finished_at_ms.is_(None))
+    .order_by(domain_rotations.c.generation.desc())
+)
 _COUNT_WRAPPED: Final = (
     select(func.count()).select_from(key_versions).where(key_versions.c.wrapped.is_not(None))
 )
@@ -460,6 +465,39 @@ class KeyStore:
                     .values(wrapped=item.wrapped, generation=item.generation)
                 )
                 connection.execute(statement, {"of_key": item.key_id, "of_version": item.version})
+
+    def unfinished_rotation(self) -> int | None:
+        """Return the generation that the domain key is being rotated to, if it is."""
+        rows = self._database.read(_UNFINISHED)
+        if not rows:
+            return None
+        generation = rows[0][0]
+        if not isinstance(generation, int) or generation < 1:
+            raise StorageMismatch("a rotation of the domain key in the record database is damaged")
+        return generation
+
+    def begin_rotation(self, generation: int, now_ms: int) -> None:
+        """Note that the domain key is to be rotated to ``generation``, before it is.
+
+        Raises:
+            DomainRotating: that was noted already.
+        """
+        row = {"generation": generation, "started_at_ms": now_ms}
+        # Another token may begin to count anew.
+        finished = delete(domain_rotations).where(
+            domain_rotations.c.generation >= generation, domain_rotations.c.finished_at_ms.is_not(None)
+        )
+        with self._transaction(DomainRotating("the domain key is being rotated already")) as connection:
+            connection.execute(finished)
+            connection.execute(insert(domain_rotations), row)
+
+    def finish_rotation(self, generation: int, now_ms: int) -> None:
+        """Note that nothing is wrapped under an older domain key any more, and that those are gone."""
+        statement = update(domain_rotations).where(
+            domain_rotations.c.generation <= generation, domain_rotations.c.finished_at_ms.is_(None)
+        )
+        with self._transaction(_contradiction()) as connection:
+            connection.execute(statement.values(finished_at_ms=now_ms))
 
     # --- inside ------------------------------------------------------------------------------
 

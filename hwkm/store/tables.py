@@ -156,3 +156,12 @@ recorded_data_keys: Final = Table(
     CheckConstraint("length(digest) = 32", name="digest"),
 )
 Index("ix_recorded_data_keys_key_id_number", recorded_data_keys.c.key_id, recorded_data_keys.c.number)
+
+# A rotation of the domain key to ``generation``. One without an end is gone on with after a crash.
+domain_rotations: Final = Table(
+    "domain_rotations",
+    metadata,
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
+)

@@ -538,10 +538,11 @@ class SharedSecret(_Secret, frozen=True, kw_only=True):
 
 
 class DomainInfo(_Body, frozen=True, kw_only=True):
-    """The domain keys of the hardware and how far the keys are wrapped under the newest.
+    """The domain keys of the hardware, and how far keys are wrapped under the newest.
 
-    ``refused`` counts key versions that the hardware refuses to unwrap; while there is one, no old
-    domain key is retired.
+    ``versions`` are those of all keys, ``versions_left`` those under an older domain key. While the
+    hardware refuses to unwrap one of them (``refused``), the state is ``blocked`` and no domain key is
+    retired. ``detail`` says why it does not go on, or nothing.
     """
 
     generation: int

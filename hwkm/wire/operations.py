@@ -328,6 +328,23 @@ KEY_OPERATIONS: Final = (
     KEY_DERIVE_SHARED_SECRET,
 )
 
+DOMAIN_STATUS: Final = Operation(
+    "domain.status",
+    "GET",
+    "/v1/domain",
+    "The domain keys, and how far a rotation is.",
+    api.Nothing,
+    key_api.DomainInfo,
+)
+DOMAIN_ROTATE: Final = Operation(
+    "domain.rotate",
+    "POST",
+    "/v1/domain/rotate",
+    "Rotate the domain key: wrap all keys anew.",
+    api.Nothing,
+    key_api.DomainInfo,
+)
+
 OPERATIONS: Final = (
     STATUS,
     COHORT,
@@ -344,4 +361,6 @@ OPERATIONS: Final = (
     APPLICATION_KEY_DELETE,
     AUDIT_HEAD,
     *KEY_OPERATIONS,
+    DOMAIN_STATUS,
+    DOMAIN_ROTATE,
 )

@@ -13,6 +13,7 @@ import msgspec
 from hwkm.errors import FormatError, VaultNotFound
 from hwkm.server.audit_writer import AuditWriter
 from hwkm.server.core_calls import CoreCalls
+from hwkm.server.keys.domain import DomainRotation
 from hwkm.server.keys.principal import KeyCall
 from hwkm.server.keys.service import KeyService
 from hwkm.server.limits import OpenChallenges
@@ -39,6 +40,7 @@ class Desk:
     challenges: OpenChallenges
     metrics: Metrics
     keys: KeyService
+    domain: DomainRotation
     account: str
     max_attempts_limit: int
     vaults_per_uid: int

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hwkm.server.handlers import application_keys, keys, opening, service, vaults
+from hwkm.server.handlers import application_keys, domain, keys, opening, service, vaults
 from hwkm.server.handlers.call import Call, Desk
 from hwkm.wire import operations
 from hwkm.wire.operations import Operation
@@ -31,6 +31,8 @@ HANDLERS: Final[Mapping[Operation, Handler]] = MappingProxyType(
         operations.APPLICATION_KEY_PUT: application_keys.put,
         operations.APPLICATION_KEY_DELETE: application_keys.delete,
         operations.AUDIT_HEAD: service.audit_head,
+        operations.DOMAIN_STATUS: domain.status,
+        operations.DOMAIN_ROTATE: domain.rotate,
         operations.KEY_CREATE: keys.create,
         operations.KEY_LIST: keys.list_keys,
         operations.KEY_SHOW: keys.show,

@@ -15,10 +15,18 @@ def upgrade() -> None:
     _aliases()
     _tags()
     _recorded()
+    _domain_rotations()
 
 
 def downgrade() -> None:
-    for table in ("recorded_data_keys", "key_tags", "key_aliases", "key_versions", "keys"):
+    for table in (
+        "domain_rotations",
+        "recorded_data_keys",
+        "key_tags",
+        "key_aliases",
+        "key_versions",
+        "keys",
+    ):
         op.drop_table(table)
 
 
@@ -122,3 +130,13 @@ def _recorded() -> None:
         sa.CheckConstraint("length(digest) = 32", name=op.f("ck_recorded_data_keys_digest")),
     )
     op.create_index("ix_recorded_data_keys_key_id_number", "recorded_data_keys", ["key_id", "number"])
+
+
+def _domain_rotations() -> None:
+    op.create_table(
+        "domain_rotations",
+        sa.Column("generation", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("started_at_ms", sa.BigInteger, nullable=False),
+        sa.Column("finished_at_ms", sa.BigInteger),
+        sa.PrimaryKeyConstraint("generation", name="pk_domain_rotations"),
+    )
