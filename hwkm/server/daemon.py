@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import signal
+import ssl
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -73,7 +74,7 @@ class Daemon:
     async def run(self) -> None:
         """Start, serve until told to stop, stop."""
         config, stack = self._config, self._stack
-        policy = load_policy(config.policy_path)
+        policy, tls = load_policy(config.policy_path), self._tls()
         stack.enter_context(StateDirectory.take(config.state_directory))
         self._metrics = Metrics()
         self._audit = await self._open_audit()
@@ -94,8 +95,8 @@ class Daemon:
         self._aws = self._aws_wire(desk, in_flight, limits)
         pages = OwnPages(desk, connections, in_flight)
         self._dispatch = Dispatch(desk, policy, pages, in_flight, limits, self._aws)
+        self._aws_address = await self._listen_on_network(connections, tls)
         await self._listen(connections)
-        self._aws_address = await self._listen_on_network(connections)
         await self._note("daemon.start")
         await self._serve_until_told()
 
@@ -182,21 +183,25 @@ class Daemon:
         server = await loop.create_unix_server(http, sock=listener.socket, backlog=BACKLOG)
         self._stack.push_async_callback(self._close_connections, server, http)
 
-    async def _listen_on_network(self, connections: Connections) -> str:
+    def _tls(self) -> ssl.SSLContext | None:
+        section = self._config.aws
+        return tls_context(Path(section.tls_certificate), Path(section.tls_key)) if section.tls_key else None
+
+    async def _listen_on_network(self, connections: Connections, tls: ssl.SSLContext | None) -> str:
         """Listen for the AWS wire where the configuration says; return where, or nothing."""
-        section, limits = self._config.aws, self._config.limits
-        address = parse_address(section.listen)
+        address = parse_address(self._config.aws.listen)
         if address is None:
             return ""
-        loop = asyncio.get_running_loop()
         listener = listening_socket(address)
         self._stack.callback(listener.close)
         http = self._http_server(self._aws.on_network, connections, nobody)
-        tls: dict[str, Any] = {}
-        if section.tls_key:
-            tls["ssl"] = tls_context(Path(section.tls_certificate), Path(section.tls_key))
-            tls["ssl_handshake_timeout"] = limits.request_timeout.seconds
-        server = await loop.create_server(http, sock=listener, backlog=BACKLOG, **tls)
+        server = await asyncio.get_running_loop().create_server(
+            http,
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=self._config.limits.request_timeout.seconds if tls else None,
+        )
         self._stack.push_async_callback(self._close_connections, server, http)
         return str(replace(address, port=listener.getsockname()[1]))
 
