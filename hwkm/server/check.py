@@ -21,6 +21,8 @@ import msgspec
 from hwkm.audit.tail import find_tail
 from hwkm.core.pin_file import check_mode
 from hwkm.errors import ConfigError, HwkmError, StorageUnavailable
+from hwkm.server.aws.credentials_file import load_credentials
+from hwkm.server.aws.listening import tls_context
 from hwkm.server.config import Config, load_config
 from hwkm.server.exit_codes import EXIT_OK, exit_code_of
 from hwkm.server.listener import is_listening
@@ -124,6 +126,7 @@ async def check(path: Path) -> Report:
     findings.attempt("policy", lambda: _policy(config))
     findings.attempt("records", lambda: _records(config))
     findings.attempt("audit log", lambda: _audit(config))
+    findings.attempt("AWS wire", lambda: _aws(config))
     await _check_service(config, findings)
     return findings.report()
 
@@ -161,6 +164,15 @@ def _records(config: Config) -> str:
 def _audit(config: Config) -> str:
     head = find_tail(config.audit_directory).head
     return f"{head.seq} records in {config.audit_directory}"
+
+
+def _aws(config: Config) -> str:
+    section = config.aws
+    count = len(load_credentials(config.credentials_path))
+    if section.tls_key:
+        tls_context(Path(section.tls_certificate), Path(section.tls_key))
+    where = section.listen or "on the Unix socket only"
+    return f"{where}{', TLS' if section.tls_key else ''}; {count} credentials in {config.credentials_path}"
 
 
 # --- socket, daemon, token -------------------------------------------------------------------

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from hwkm.server import exit_codes
+from hwkm.server.aws.operations import table
 from hwkm.server.metrics import Metrics
 from hwkm.server.policy_file import load_policy
 from hwkm.wire.core_messages import Statistics
@@ -61,3 +62,13 @@ def test_the_documented_policy_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(example.replace('"backup"', '"root"').replace('"hwkm-operators"', '"root"'))
     assert len(load_policy(path).rules) == 6
+
+
+def test_every_operation_of_aws_kms_is_documented_as_supported_or_as_refused() -> None:
+    text = (DOCS / "operations/aws-kms.md").read_text()
+    supported, refused = text.split("### Refused, and why")
+    assert set(re.findall(r"`([A-Z][A-Za-z]+)`", supported.split("## Operations")[1])) >= set(
+        table.OPERATIONS
+    )
+    assert set(re.findall(r"`([A-Z][A-Za-z]+)`", refused)) >= table.UNSUPPORTED
+    assert not any(f"`{name}`" in supported for name in table.UNSUPPORTED)
