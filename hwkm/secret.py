@@ -33,8 +33,7 @@ class SecretBytes:
 
     def wipe(self) -> None:
         """Overwrite the buffer with zeros and forget it. May be called again."""
-        for index in range(len(self._buffer)):
-            self._buffer[index] = 0
+        self._buffer[:] = bytes(len(self._buffer))  # of the same length, so in place
         self._buffer.clear()
 
     def __len__(self) -> int:

@@ -35,6 +35,10 @@ def _facts(found: Status) -> dict[str, object]:
         facts["token"] = f"{token.kind}: {token.label} ({token.manufacturer} {token.model})".replace(
             " )", ")"
         )
+        if token.domain_trusted is not None:
+            facts["domain key"] = (
+                "trusted (marked by the security officer)" if token.domain_trusted else "not trusted"
+            )
         if token.nv_bytes_free is not None:
             facts["token memory"] = f"{size(token.nv_bytes_free)} free"
     if found.cohort:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Final, assert_never
 
@@ -20,6 +20,7 @@ from hwkm.core.pin_file import read_pin
 from hwkm.core.service import Service
 from hwkm.core.sweep import reachable_nodes
 from hwkm.errors import HwkmError, TokenError
+from hwkm.secret import Pin
 from hwkm.store.nodes import SqliteNodeStore
 from hwkm.thm.ledger import Ledger
 from hwkm.tokens import registry
@@ -55,8 +56,10 @@ def _do(channel: Channel, start: wire.CoreStart, hardening: tuple[str, ...]) -> 
     match start:
         case wire.Serve(settings=settings):
             return _serve(channel, settings, hardening)
-        case wire.Provision(settings=settings, destroy_existing=destroy):
-            channel.send_started(_provision(settings, destroy_existing=destroy))
+        case wire.Provision():
+            channel.send_started(_provision(start))
+        case wire.AddDomain():
+            channel.send_started(_add_domain(start))
         case wire.Inspect(settings=settings):
             channel.send_started(_inspect(settings))
         case wire.Sweep(settings=settings):
@@ -66,12 +69,24 @@ def _do(channel: Channel, start: wire.CoreStart, hardening: tuple[str, ...]) -> 
     return EXIT_OK
 
 
-def _provision(settings: wire.CoreSettings, *, destroy_existing: bool) -> wire.Inventory:
-    with read_pin(settings.pin_file) as pin:
-        if destroy_existing:
-            registry.destroy(settings.token_uri, pin)
-        registry.provision(settings.token_uri, pin)
-    return _inspect(settings)
+def _provision(start: wire.Provision) -> wire.Inventory:
+    uri = start.settings.token_uri
+    with read_pin(start.settings.pin_file) as pin, _officer(start.so_pin_file) as so_pin:
+        if start.destroy_existing:
+            registry.destroy(uri, pin)
+        registry.provision(uri, pin, so_pin)
+    return _inspect(start.settings)
+
+
+def _add_domain(start: wire.AddDomain) -> wire.Inventory:
+    with read_pin(start.settings.pin_file) as pin, _officer(start.so_pin_file) as so_pin:
+        registry.add_domain(start.settings.token_uri, pin, so_pin)
+    return _inspect(start.settings)
+
+
+def _officer(path: str) -> AbstractContextManager[Pin | None]:
+    """The security officer's PIN, if a file of it was named."""
+    return read_pin(path) if path else nullcontext()
 
 
 def _inspect(settings: wire.CoreSettings) -> wire.Inventory:

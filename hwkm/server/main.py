@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -19,7 +20,7 @@ from hwkm.server.daemon import serve as run_daemon
 from hwkm.server.domain_command import domain_app
 from hwkm.server.exit_codes import exit_code_of
 from hwkm.server.logs import set_up_logs
-from hwkm.server.provisioning import provision_token, sweep_nodes
+from hwkm.server.provisioning import add_domain_key, provision_token, sweep_nodes
 
 app: Final = typer.Typer(
     name="hwkmd", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -64,9 +65,27 @@ def init(
             metavar="DIGEST", help="Destroy what is there; the digest is printed by a run without it."
         ),
     ] = None,
+    so_pin_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="PIN of a PKCS#11 token's security officer: domain keys are trusted ones."
+        ),
+    ] = None,
+    add_domain: Annotated[
+        bool,
+        typer.Option(
+            "--add-domain", help="Only make a domain key where there is none; with an SO PIN, spares."
+        ),
+    ] = False,
 ) -> None:
-    """Provision the token: make cohort key, audit key and anchor, and the files beside them."""
-    made = uvloop.run(provision_token(load_config(config), destroy_existing))
+    """Provision the token: make cohort, audit and domain key and anchor, and the files beside them."""
+    if add_domain and destroy_existing:
+        raise typer.BadParameter("--add-domain destroys nothing; give one of the two")
+    if add_domain:
+        for line in uvloop.run(add_domain_key(load_config(config), so_pin_file)):
+            typer.echo(f"there is {line}")
+        return
+    made = uvloop.run(provision_token(load_config(config), destroy_existing, so_pin_file))
     if made.pin_file_made:
         typer.echo(f"made PIN file {made.pin_file_made}: whoever has it and the token has the keys")
     for line in made.inventory.objects:

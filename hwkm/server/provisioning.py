@@ -22,7 +22,7 @@ from hwkm.server.config import Config
 from hwkm.server.pin_file import ensure_pin_file
 from hwkm.server.refused_pin import pin_tried_once
 from hwkm.server.state_directory import StateDirectory
-from hwkm.server.supervisor import inspect, provision, sweep
+from hwkm.server.supervisor import add_domain, inspect, provision, sweep
 from hwkm.store.migration import upgrade
 from hwkm.store.records import Records
 from hwkm.wire.core_messages import Inventory, Swept
@@ -76,8 +76,12 @@ class Provisioned:
         return hashlib.sha256(self.inventory.cohort_public_key).hexdigest()
 
 
-async def provision_token(config: Config, destroy_existing: str | None) -> Provisioned:
+async def provision_token(
+    config: Config, destroy_existing: str | None, so_pin_file: Path | None = None
+) -> Provisioned:
     """Provision the token; ``destroy_existing`` is the digest that an earlier refusal printed.
+
+    ``so_pin_file`` holds the PIN of a PKCS#11 token's security officer, for trusted domain keys.
 
     Raises:
         TokenAlreadyProvisioned: there is something already, and the digest of it was not given;
@@ -93,10 +97,28 @@ async def provision_token(config: Config, destroy_existing: str | None) -> Provi
             _destroy_files(config, existing)
         # The files go first: if this stops here, the old token is without its node store, which
         # every start refuses and this command repairs. The other way round is never possible.
-        inventory = await provision(config.core_settings(), destroy_existing=bool(existing))
+        inventory = await provision(
+            config.core_settings(),
+            destroy_existing=bool(existing),
+            so_pin_file=str(so_pin_file or ""),
+        )
         upgrade(config.records_url)
         _note(config, "token.destroy" if existing else "token.provision")
         return Provisioned(inventory, config.pin_path if made else None)
+
+
+async def add_domain_key(config: Config, so_pin_file: Path | None = None) -> tuple[str, ...]:
+    """Make a domain key in a token set up without one, or trusted spares; return what is there then.
+
+    Raises:
+        TokenAlreadyProvisioned: there is one, and no SO PIN was given. Nothing was changed.
+        HwkmError: another daemon runs, or configuration or token failed.
+    """
+    with StateDirectory.take(config.state_directory):
+        with pin_tried_once(config.state_directory, config.pin_path):
+            inventory = await add_domain(config.core_settings(), so_pin_file=str(so_pin_file or ""))
+        _note(config, "token.add_domain")
+        return inventory.objects
 
 
 async def find_existing(config: Config) -> Existing:

@@ -26,6 +26,7 @@ from hwkm.errors import (
 )
 from hwkm.server.core_link import CoreLink
 from hwkm.wire.core_messages import (
+    AddDomain,
     CoreReply,
     CoreRequest,
     CoreSettings,
@@ -145,13 +146,23 @@ class CoreSupervisor:
                 return
 
 
-async def provision(settings: CoreSettings, *, destroy_existing: bool) -> Inventory:
+async def provision(settings: CoreSettings, *, destroy_existing: bool, so_pin_file: str = "") -> Inventory:
     """Make the keys and the anchor by a core of its own; return what is in the token then.
 
     Raises:
         HwkmError: what the core says; for TokenAlreadyProvisioned nothing was changed.
     """
-    return await _inventory(Provision(settings=settings, destroy_existing=destroy_existing))
+    start = Provision(settings=settings, destroy_existing=destroy_existing, so_pin_file=so_pin_file)
+    return await _inventory(start)
+
+
+async def add_domain(settings: CoreSettings, *, so_pin_file: str = "") -> Inventory:
+    """Make a domain key in a token without one, or trusted spares; return what is in the token then.
+
+    Raises:
+        HwkmError: what the core says; for TokenAlreadyProvisioned nothing was changed.
+    """
+    return await _inventory(AddDomain(settings=settings, so_pin_file=so_pin_file))
 
 
 async def inspect(settings: CoreSettings) -> Inventory:

@@ -65,8 +65,8 @@ def provision(uri: str, pin: Pin, so_pin: Pin | None = None) -> None:
         TokenAlreadyProvisioned: something of hwkm exists; the message lists all of it.
         TokenFull: no room; what was made until then is listed by :func:`inventory`.
         TokenError: the hardware failed.
-        TokenPinIncorrect, TokenPinLocked: the security officer's PIN was refused.
-        ConfigError: the PIN is too short for this kind of token, or it has no security officer.
+        ConfigError: the PIN is too short for this kind of token, the security officer's was refused, or
+            the token has none.
         FormatError: the URI is not understood.
     """
     parsed = _parse(uri, pin)

@@ -47,10 +47,21 @@ class Serve(Message, frozen=True, kw_only=True, tag="serve"):
 
 
 class Provision(Message, frozen=True, kw_only=True, tag="provision"):
-    """First message: make the keys and the anchor, answer, and end."""
+    """First message: make the keys and the anchor, answer, and end.
+
+    ``so_pin_file`` holds the security officer's PIN, for trusted domain keys; empty without one.
+    """
 
     settings: CoreSettings
     destroy_existing: bool
+    so_pin_file: str = ""
+
+
+class AddDomain(Message, frozen=True, kw_only=True, tag="add_domain"):
+    """First message: make a domain key where there is none, and trusted spares by an SO PIN, and end."""
+
+    settings: CoreSettings
+    so_pin_file: str = ""
 
 
 class Inspect(Message, frozen=True, kw_only=True, tag="inspect"):
@@ -144,7 +155,7 @@ class Stop(Message, frozen=True, kw_only=True, tag="stop"):
 
 VaultRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | Stop
 CoreRequest = VaultRequest | KeyRequest
-CoreStart = Serve | Provision | Inspect | Sweep
+CoreStart = Serve | Provision | AddDomain | Inspect | Sweep
 
 
 # --- replies ---------------------------------------------------------------------------------

@@ -15,12 +15,12 @@ from pkcs11.mechanisms import KeyType, Mechanism
 
 from hwkm.errors import (
     AnchorTampered,
+    ConfigError,
     ExchangeUnsupported,
     KeyExposedError,
     TokenAlreadyProvisioned,
     TokenError,
     TokenFull,
-    TokenPinIncorrect,
     WrappedKeyRefused,
 )
 from hwkm.formats.domain_token import ExchangeStatement
@@ -226,7 +226,7 @@ def test_keys_of_a_trusted_domain_are_not_exported_but_imported(
 
 
 def test_a_wrong_pin_of_the_officer_makes_nothing(blank: SoftHsmDevice) -> None:
-    with pytest.raises(TokenPinIncorrect):
+    with pytest.raises(ConfigError, match="security officer"):
         provision_trusted(blank, b"not the officer's pin")
     assert inventory(blank) == []
 

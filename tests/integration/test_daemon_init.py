@@ -277,3 +277,60 @@ def test_sweep_removes_left_over_nodes_and_only_while_no_daemon_runs(daemon: Dae
     assert daemon.status().state == "ready"
     refused = daemon.command("sweep")
     assert refused.returncode == EXIT_TRY_AGAIN
+
+
+# --- domain keys -----------------------------------------------------------------------------
+
+
+def test_init_makes_a_domain_key_and_lists_it(device: Device) -> None:
+    daemon = Daemon(device)
+    assert "domain" in daemon.init()
+    refused = daemon.command("init", "--add-domain")
+    assert refused.returncode == EXIT_CONFIG
+    assert "domain key already" in refused.stderr
+
+
+@pytest.mark.needs("softhsm2-util")
+def test_init_with_the_security_officers_pin_makes_trusted_domain_keys(tmp_path: Path) -> None:
+    with SoftHsm() as device:
+        daemon = Daemon(device)
+        try:
+            printed = daemon.init("--so-pin-file", str(device.so_pin_file))
+            assert printed.count("domain-spare") == 3
+            daemon.start()
+            token = daemon.status().token
+            assert token is not None
+            assert token.domain_trusted is True
+            assert daemon.terminate() == 0
+            more = daemon.command("init", "--add-domain", "--so-pin-file", str(device.so_pin_file))
+            assert more.returncode == 0, more.stderr
+            assert more.stdout.count("domain-spare") == 7
+        finally:
+            daemon.stop()
+
+
+@pytest.mark.needs("softhsm2-util")
+def test_a_wrong_security_officers_pin_makes_nothing_and_does_not_spoil_the_users(tmp_path: Path) -> None:
+    with SoftHsm() as device:
+        daemon = Daemon(device)
+        wrong = tmp_path / "wrong-so-pin"
+        wrong.write_text("not the officer's")
+        wrong.chmod(0o600)
+        refused = daemon.command("init", "--so-pin-file", str(wrong))
+        assert refused.returncode == EXIT_CONFIG
+        assert "security officer" in refused.stderr
+        wrong.chmod(0o644)
+        assert "chmod 600" in daemon.command("init", "--so-pin-file", str(wrong)).stderr
+        daemon.init()
+
+
+@pytest.mark.parametrize("kind", ["memory", pytest.param("swtpm", marks=pytest.mark.needs("swtpm"))])
+def test_only_pkcs11_tokens_have_a_security_officer(kind: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        daemon = Daemon(make_device(kind, tmp_path, stack))
+        so_pin = tmp_path / "so-pin"
+        so_pin.write_text("any")
+        so_pin.chmod(0o600)
+        refused = daemon.command("init", "--so-pin-file", str(so_pin))
+        assert refused.returncode == EXIT_CONFIG
+        assert "no security officer" in refused.stderr

@@ -23,7 +23,7 @@ import pkcs11
 from pkcs11.constants import Attribute, MechanismFlag
 from pkcs11.mechanisms import KeyType
 
-from hwkm.errors import TokenPinIncorrect, TokenUnavailable
+from hwkm.errors import ConfigError, TokenPinIncorrect, TokenUnavailable
 from hwkm.secret import Pin
 from hwkm.tokens.pkcs11.errors import translated
 from hwkm.tokens.pkcs11.objects import Labels
@@ -47,7 +47,8 @@ def make_spares(uri: Pkcs11Uri, pin: Pin, so_pin: Pin, labels: Labels) -> None:
     """Make trusted spare keys, to become domain keys.
 
     Raises:
-        TokenPinIncorrect, TokenPinLocked: one of the PINs was refused.
+        ConfigError: the security officer's PIN was refused.
+        TokenPinIncorrect, TokenPinLocked: the user's was.
         TokenUnavailable: the token cannot do this; its maker's own tools may.
         TokenError: the hardware failed; what was made until then is in the inventory.
     """
@@ -91,11 +92,24 @@ def _logged_in(session: Session, *, so_pin: Pin | None = None, user_pin: Pin | N
     """Log in on a session of its own; the login counts for all sessions until that one is closed."""
     who = "the security officer" if so_pin else "the user"
     pin = {"so_pin": _text(so_pin)} if so_pin else {"user_pin": _text(user_pin)}
-    with translated(f"logging in as {who}"):
+    with translated(f"logging in as {who}"), _officer_refused(so_pin):
         login = session.token.open(rw=True, attribute_mapper=PlainSecretMapper(), **pin)
     yield
     with translated(f"logging out as {who}"):
         login.close()
+
+
+@contextmanager
+def _officer_refused(so_pin: Pin | None) -> Iterator[None]:
+    """Tell a refused SO PIN from a refused user PIN, which is marked and not offered again."""
+    try:
+        yield
+    except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange, pkcs11.PinLocked) as exc:
+        if so_pin is None:
+            raise
+        raise ConfigError(
+            f"the token refused the security officer's PIN ({type(exc).__name__}); tokens count wrong ones"
+        ) from exc
 
 
 def _text(pin: Pin | None) -> str:

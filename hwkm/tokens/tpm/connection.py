@@ -22,6 +22,7 @@ from tpm2_pytss.TCTILdr import TCTILdr
 
 from hwkm.errors import TokenUnavailable
 from hwkm.tokens.tpm.errors import translated
+from hwkm.tokens.tpm.wire import Wire
 
 _TRANSIENT_FIRST: Final = 0x80000000
 LOADED_SESSION_FIRST: Final = 0x02000000
@@ -49,6 +50,7 @@ class Connection:
             self._tcti: Any = TCTILdr(name, configuration)
         except TSS2_Exception as exc:
             raise TokenUnavailable(f"no TPM answers at {tcti}: {exc}") from exc
+        self._wire = Wire(self._tcti)
         try:
             with translated(f"opening the TPM at {tcti}"):
                 self.esapi: Any = ESAPI(self._tcti)
@@ -99,10 +101,7 @@ class Connection:
             raise TokenUnavailable("the connection to the TPM broke in the middle of a command")
         # Stays set if anything interrupts us: the next answer would be that of another command.
         self._out_of_step = True
-        try:
-            self._tcti.transmit(command)
-        except TSS2_Exception as exc:
-            raise TokenUnavailable(f"the TPM does not answer: {exc}") from exc
+        self._wire.transmit(command)
 
     def receive(self) -> bytes:
         """Return the answer to the command sent last.
@@ -110,10 +109,7 @@ class Connection:
         Raises:
             TokenUnavailable: as :meth:`transact`.
         """
-        try:
-            answer: bytes = self._tcti.receive()
-        except TSS2_Exception as exc:
-            raise TokenUnavailable(f"the TPM does not answer: {exc}") from exc
+        answer = self._wire.receive()
         self._out_of_step = False
         return answer
 

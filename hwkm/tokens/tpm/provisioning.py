@@ -6,9 +6,10 @@ Authorisation values travel only in encrypted parameters of a salted session.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from tpm2_pytss import TSS2_Exception
 from tpm2_pytss.constants import ESYS_TR, TPM2_ALG, TPM2_SE, TPMA_SESSION
 from tpm2_pytss.types import TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE, TPMS_SENSITIVE_CREATE
 
@@ -88,10 +89,12 @@ def esapi_session(connection: Connection, storage_key: Any) -> Iterator[Any]:
             storage_key, ESYS_TR.NONE, TPM2_SE.HMAC, session_cipher(), TPM2_ALG.SHA256
         )
         esapi.trsess_set_attributes(session, attributes, 0xFF)
-    yield session
-    # Not after an error: the connection is closed then, and the next one flushes what is left.
-    with translated("ending a session with the TPM"):
-        esapi.flush_context(session)
+    try:
+        yield session
+    finally:
+        # A TPM that does not answer any more says so at its next use.
+        with suppress(TSS2_Exception):
+            esapi.flush_context(session)
 
 
 def make_key(
@@ -141,6 +144,8 @@ def _make_storage_primary(connection: Connection, handle: int) -> Any:
 
 def _persist(connection: Connection, transient: Any, handle: int) -> Any:
     """Keep a loaded object at a persistent handle, by the owner's authorisation, and unload it."""
-    persistent = connection.esapi.evict_control(ESYS_TR.OWNER, transient, handle)
-    connection.esapi.flush_context(transient)
-    return persistent
+    try:
+        return connection.esapi.evict_control(ESYS_TR.OWNER, transient, handle)
+    finally:
+        with suppress(TSS2_Exception):
+            connection.esapi.flush_context(transient)
