@@ -23,7 +23,7 @@ from typing import Any
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id as OpensslArgon2id
 
 from tests.vectors.reference import attempt_tree as tree
-from tests.vectors.reference import data_keys, ed25519, msgpack, p256, securebox
+from tests.vectors.reference import data_keys, domain_token, ed25519, msgpack, p256, securebox
 from tests.vectors.reference import transparency as log
 from tests.vectors.reference.argon2id import Argon2id
 from tests.vectors.reference.securebox import Sealed, Sealing
@@ -650,6 +650,64 @@ def wrapped_key_document() -> Document:
     }
 
 
+# --- domain token ----------------------------------------------------------------------------
+
+
+def domain_token_document() -> Document:
+    exchange, identity, sender, ephemeral = (
+        fixed(f"{name} private key") for name in ("exchange", "identity", "sender", "ephemeral")
+    )
+    exchange_point, identity_point = p256.public_key(exchange), p256.public_key(identity)
+    claims = b"a claim"
+    body = domain_token.statement_body(2, exchange_point, identity_point, claims)
+    statement_digest = domain_token.digest(b"hwkm exchange statement v1", body)
+    fingerprint = domain_token.fingerprint(2, exchange_point, identity_point)
+    wrapping_key = p256.agree(ephemeral, exchange_point)
+    blob = domain_token.wrap(wrapping_key, CMK)
+    transport, sender_point = p256.public_key(ephemeral), p256.public_key(sender)
+    token = domain_token.token_body(2, sender_point, fingerprint, transport, [(1, KEY_ID, 7, blob)])
+    token_digest = domain_token.digest(b"hwkm domain token v1", token)
+    return {
+        "spec": "docs/spec/domain-token.md",
+        "origin": ORIGIN,
+        "statement": {
+            "backend": 2,
+            "exchange_private_key": exchange,
+            "exchange_key": exchange_point,
+            "identity_private_key": identity,
+            "identity_key": identity_point,
+            "claims": claims,
+            "signed_digest": statement_digest,
+            "fingerprint": fingerprint,
+            "encoded": body + domain_token.sign(identity, fixed("statement nonce"), statement_digest),
+        },
+        "token": {
+            "backend": 2,
+            "sender_private_key": sender,
+            "sender": sender_point,
+            "sender_digest": hashlib.sha256(sender_point).digest(),
+            "ephemeral_private_key": ephemeral,
+            "transport": transport,
+            "wrapping_key": wrapping_key,
+            "kind": 1,
+            "key_id": KEY_ID,
+            "version": 7,
+            "customer_master_key": CMK,
+            "blob": blob,
+            "signed_digest": token_digest,
+            "encoded": token + domain_token.sign(sender, fixed("token nonce"), token_digest),
+        },
+        "tpm": {
+            "secret": fixed("credential secret"),
+            "name": b"\0\x0b" + fixed("name"),
+            "passing_authorisation": domain_token.passing_authorisation(
+                fixed("credential secret"), b"\0\x0b" + fixed("name")
+            ),
+            "inner_key": domain_token.inner_key(fixed("credential secret"), b"\0\x0b" + fixed("name")),
+        },
+    }
+
+
 # --- files -----------------------------------------------------------------------------------
 
 DOCUMENTS: dict[str, Callable[[], Document]] = {
@@ -662,6 +720,7 @@ DOCUMENTS: dict[str, Callable[[], Document]] = {
     "hwkm_context.json": context_document,
     "hwkm_ciphertext.json": ciphertext_document,
     "hwkm_wrapped_key.json": wrapped_key_document,
+    "hwkm_domain_token.json": domain_token_document,
     "hwkm_log.json": log_document,
 }
 

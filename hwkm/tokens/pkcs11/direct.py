@@ -2,7 +2,7 @@
 
 python-pkcs11 makes five objects, takes a lock and asks the token for the length before each signature:
 half of the time of an HMAC of SoftHSM. Both call the same loaded library on the same session, so a login
-and a handle of one are those of the other. ADR 0011 has the measurement and the price.
+and a handle of one are those of the other. ADR 0020 has the measurement and the price.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from hwkm.tokens.tpm.key_commands import ChildBlob
 from hwkm.tokens.tpm.key_templates import spki
 from hwkm.tokens.wrapping import parse_wrapped, refusal
 
-# Those that are not in the TPM's slots are some hundred bytes each in our memory.
-_LOADED_MAX: Final = 256
+# Those that are not in the TPM's slots are saved contexts of 1 to 2 KB in our memory.
+_LOADED_MAX: Final = 1024
 
 
 class PersistentKeys(Protocol):

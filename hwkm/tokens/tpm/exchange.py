@@ -75,7 +75,7 @@ class Sending:
 
     def wrap(self, parent: Entity, blob: ChildBlob, value: SecretBytes) -> bytes:
         """Return a child as it travels. Raises CommandRefused, TokenUnavailable."""
-        passing, inner_key = _derived(self._secret, name_of(blob.public))
+        passing, inner_key = derived_secrets(self._secret, name_of(blob.public))
         with self._nursery.loaded(parent, blob, value) as item:
             travelling = self._nursery.reauthorised(item, parent, blob.public, passing)
         with self._nursery.loaded(parent, travelling, passing) as item:
@@ -99,7 +99,7 @@ class Receiving:
             CommandRefused, TokenUnavailable: the TPM failed.
         """
         public, moving = _parse_travelling(key)
-        passing, inner_key = _derived(self._secret, name_of(public))
+        passing, inner_key = derived_secrets(self._secret, name_of(public))
         try:
             blob = import_child(self._session, parent, public, moving, inner_key.expose())
             with self._nursery.loaded(parent, blob, passing) as item:
@@ -264,7 +264,7 @@ def _parse_travelling(key: ExportedKey) -> tuple[bytes, Duplicated]:
     return public, Duplicated(moving, seed)
 
 
-def _derived(secret: SecretBytes, name: bytes) -> tuple[SecretBytes, SecretBytes]:
+def derived_secrets(secret: SecretBytes, name: bytes) -> tuple[SecretBytes, SecretBytes]:
     """Return the passing authorisation value and the inner wrapping key of the child with that Name."""
     value = hmac.digest(secret.expose(), b"hwkm passing authorisation v1\0" + name, "sha256")
     inner_key = hmac.digest(secret.expose(), b"hwkm inner wrapping v1\0" + name, "sha256")
