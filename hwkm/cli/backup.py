@@ -8,14 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from hwkm.cli.connection import connect
 from hwkm.cli.options import (
@@ -26,7 +18,8 @@ from hwkm.cli.options import (
     SocketOption,
 )
 from hwkm.cli.pin import obtain_pin
-from hwkm.cli.printing import count, print_json, print_line, say, size, stderr
+from hwkm.cli.printing import count, print_json, print_line, say, size
+from hwkm.cli.progress import bytes_bar
 from hwkm.cli.reporting import reporting
 from hwkm.cli.vault_view import pin_word
 from hwkm.client import VaultClient, backup
@@ -65,7 +58,7 @@ def encrypt(
         _opened(client, vault, pin_file) as (info, recovered),
     ):
         key = client.ensure_application_key(recovered, PURPOSE)
-        with _progress_bar("encrypting", total) as progress:
+        with bytes_bar("encrypting", total) as progress:
             tally = backup.encrypt(path, output, bytes.fromhex(info.handle), key, progress)
     for left_out in tally.left_out:
         say(f"left out: {left_out} (a socket, pipe or device)", style="yellow")
@@ -99,7 +92,7 @@ def restore(
     with (
         connect(socket, cohort_key_file) as client,
         _opened(client, header.handle.hex(), pin_file) as (info, recovered),
-        _progress_bar("restoring", total) as progress,
+        bytes_bar("restoring", total) as progress,
     ):
         tally = backup.restore(file, output, recovered.key_ring, progress)
     if as_json:
@@ -115,16 +108,6 @@ def _opened(client: VaultClient, vault: str, pin_file: Path | None) -> Iterator[
         recovered = client.open(info.handle, pin)
     with recovered:
         yield info, recovered
-
-
-@contextmanager
-def _progress_bar(what: str, total: int) -> Iterator[backup.Progress]:
-    """A bar on the terminal; nothing at all where there is none."""
-    console = stderr()
-    columns = (TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)
 
 
 def _amount(tally: Tally) -> str:

@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 import hwkm
-from hwkm.cli import audit, backup, cohort, fleet, vault
+from hwkm.cli import audit, backup, cohort, fleet, key, vault
 from hwkm.cli.completion import completion
 from hwkm.cli.doctor import doctor
+from hwkm.cli.encrypt import decrypt, encrypt
 from hwkm.cli.exits import ExitCode
+from hwkm.cli.rewrap import rewrap
+from hwkm.cli.rewrap_rows import rewrap_rows
 from hwkm.cli.status import status
 
 app = typer.Typer(
@@ -28,6 +31,11 @@ app = typer.Typer(
 app.command()(status)
 app.add_typer(vault.app, name="vault")
 app.add_typer(backup.app, name="backup")
+app.add_typer(key.app, name="key")
+app.command()(encrypt)
+app.command()(decrypt)
+app.command()(rewrap)
+app.command(name="rewrap-rows")(rewrap_rows)
 app.add_typer(cohort.app, name="cohort")
 app.add_typer(audit.app, name="audit")
 app.add_typer(fleet.app, name="fleet")
@@ -47,11 +55,11 @@ def _hwkm(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """A recovery key comes back only for the right PIN.
+    """Recovery keys that come back only for the right PIN, and master keys that never leave the hardware.
 
     hwkm talks to hwkmd over a Unix socket. Make a vault, encrypt files under its keys, and get
     them back on another device with nothing but the PIN; after too many wrong PINs they are gone
-    for good.
+    for good. Or make a master key, and encrypt each file under a data key of its own.
     """
 
 

@@ -55,19 +55,28 @@ def read_pin_file(path: Path) -> SecretBytes:
         PinFileRefused: it cannot be read, or others can read it, or it belongs to someone else.
         FormatError: it is empty or too long.
     """
+    return encode_credential(read_private_text(path, "PIN file", CREDENTIAL_BYTES_MAX))
+
+
+def read_private_text(path: Path, what: str, bytes_max: int) -> str:
+    """Return the text in a private file (up to a byte more than ``bytes_max``), without its last line break.
+
+    Raises:
+        PinFileRefused: as :func:`read_pin_file`.
+    """
     try:
         opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115  (closed below)
     except OSError as exc:
-        raise PinFileRefused(f"PIN file {path}: {exc.strerror}") from exc
+        raise PinFileRefused(f"{what} {path}: {exc.strerror}") from exc
     with opened as file:
-        _require_private(path, os.fstat(file.fileno()))
+        _require_private(path, what, os.fstat(file.fileno()))
         os.set_blocking(file.fileno(), True)
-        data = file.read(CREDENTIAL_BYTES_MAX + 3)
+        data = file.read(bytes_max + 3)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
-        raise PinFileRefused(f"PIN file {path} is not UTF-8 text") from None
-    return encode_credential(text.removesuffix("\n").removesuffix("\r"))
+        raise PinFileRefused(f"{what} {path} is not UTF-8 text") from None
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -75,14 +84,14 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _require_private(path: Path, facts: os.stat_result) -> None:
+def _require_private(path: Path, what: str, facts: os.stat_result) -> None:
     if not (stat.S_ISREG(facts.st_mode) or stat.S_ISFIFO(facts.st_mode)):
-        raise PinFileRefused(f"PIN file {path} is not a file")
+        raise PinFileRefused(f"{what} {path} is not a file")
     if facts.st_uid not in {os.geteuid(), 0}:
-        raise PinFileRefused(f"PIN file {path} belongs to another user (uid {facts.st_uid})")
+        raise PinFileRefused(f"{what} {path} belongs to another user (uid {facts.st_uid})")
     if facts.st_mode & _FOR_OTHERS:
         mode = stat.S_IMODE(facts.st_mode)
-        raise PinFileRefused(f"PIN file {path} can be used by others (mode {mode:04o}): chmod 600 {path}")
+        raise PinFileRefused(f"{what} {path} can be used by others (mode {mode:04o}): chmod 600 {path}")
 
 
 def _ask(prompt: str, option: str) -> str:

@@ -12,9 +12,13 @@ from hwkm.cli.exits import exit_code_of
 from hwkm.cli.printing import count, duration, print_json, say
 from hwkm.errors import (
     AccessDenied,
+    AliasExists,
     ChallengeRefused,
     CohortMismatch,
     HwkmError,
+    KeyDisabled,
+    KeyNotFound,
+    KeyStateInvalid,
     RateLimited,
     TokenError,
     Unavailable,
@@ -31,6 +35,10 @@ _ADVICE: Final[dict[type[HwkmError], str]] = {
     CohortMismatch: "If the operator told you of a new cohort key, compare it by `hwkm cohort show` and "
     "accept it by `hwkm cohort trust`. If not, do not enter your PIN.",
     AccessDenied: "Ask the operator: the socket's group and the policy file say who may do what.",
+    KeyNotFound: "`hwkm key list` shows the keys that you may see.",
+    KeyDisabled: "`hwkm key enable` lets it be used again.",
+    KeyStateInvalid: "`hwkm key show` says in which state it is; `hwkm key cancel-deletion` keeps one that is pending.",
+    AliasExists: "`hwkm key alias --move` lets it name another key.",
     ChallengeRefused: "Nothing was charged. Try again.",
     Unavailable: "`hwkm doctor` finds out why.",
     TokenError: "`hwkm doctor` finds out why.",

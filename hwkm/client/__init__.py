@@ -1,4 +1,4 @@
-"""The client library: make, open and replace vaults over hwkmd's Unix socket.
+"""The client library: vaults and keys of hwkmd, over its Unix socket.
 
 >>> from hwkm.client import ApplicationKey, VaultClient, WrongKnowledgeFactor, encode_credential
 >>> with VaultClient(socket_path) as client:
@@ -14,7 +14,8 @@
 ...             print("attempts remaining:", error.attempts_remaining)
 attempts remaining: 9
 
-:class:`AsyncVaultClient` is the same with ``await``. Programs that keep the two halves of a
+:class:`AsyncVaultClient` is the same with ``await``. Keys, data keys and what is encrypted under them are
+the business of :class:`KeyClient` and :class:`AsyncKeyClient`, encrypted files that of :mod:`hwkm.client.files`. Programs that keep the two halves of a
 client in two places use :mod:`hwkm.client.framework`, which sees the secrets and does no I/O, and
 :class:`RecoveryAgent`, which carries messages and sees no secret. Every error is a
 :class:`HwkmError`; the rest of them are in :mod:`hwkm.errors`.
@@ -22,7 +23,11 @@ client in two places use :mod:`hwkm.client.framework`, which sees the secrets an
 
 from hwkm.client.agent import DEFAULT_SOCKET, AsyncRecoveryAgent, RecoveryAgent
 from hwkm.client.application_key import ApplicationKey
+from hwkm.client.data_key import DataKey, DataKeyPair
+from hwkm.client.envelope import Sealed
 from hwkm.client.framework import Recovered
+from hwkm.client.key_procedures import Ciphertext, ReEncrypted
+from hwkm.client.keys import AsyncKeyClient, KeyClient
 from hwkm.client.trust import CohortTrust, FixedCohort, KnownCohort
 from hwkm.client.vaults import AsyncVaultClient, VaultClient
 from hwkm.crypto.knowledge_factor import KfAlgorithm, KfParams, KfType, encode_credential
@@ -39,19 +44,26 @@ from hwkm.secret import SecretBytes
 __all__ = [
     "DEFAULT_SOCKET",
     "ApplicationKey",
+    "AsyncKeyClient",
     "AsyncRecoveryAgent",
     "AsyncVaultClient",
+    "Ciphertext",
     "CohortMismatch",
     "CohortTrust",
+    "DataKey",
+    "DataKeyPair",
     "FixedCohort",
     "HwkmError",
+    "KeyClient",
     "KfAlgorithm",
     "KfParams",
     "KfType",
     "KnownCohort",
     "RateLimited",
+    "ReEncrypted",
     "Recovered",
     "RecoveryAgent",
+    "Sealed",
     "SecretBytes",
     "Unavailable",
     "VaultClient",

@@ -55,6 +55,9 @@ def test_every_command_that_was_promised_is_there() -> None:
         "backup encrypt", "backup restore",
         "audit verify", "audit show", "audit head",
         "cohort show", "cohort trust",
+        "key create", "key list", "key show", "key describe", "key rotate", "key rotation", "key enable",
+        "key disable", "key schedule-deletion", "key cancel-deletion", "key alias", "key unalias", "key tag",
+        "key recorded", "key public-key", "encrypt", "decrypt", "rewrap", "rewrap-rows",
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hwkm.client.backup.errors import SourceUnreadable
+from hwkm.client.backup.output import new_file
 
 
 class StreamSource:
@@ -47,6 +48,31 @@ def reading(path: Path) -> Iterator[StreamSource]:
         raise SourceUnreadable(f"{path}: {exc.strerror}") from exc
     with file:
         yield StreamSource(file, str(path))
+
+
+@contextmanager
+def opened(path: Path | None, standard: BinaryIO) -> Iterator[StreamSource]:
+    """Read a file, or a standard stream where there is no path. Raises SourceUnreadable."""
+    if path is None:
+        yield StreamSource(standard, "standard input")
+        return
+    with reading(path) as source:
+        yield source
+
+
+@contextmanager
+def made(path: Path | None, standard: BinaryIO) -> Iterator[BinaryIO]:
+    """Write a new file that appears when the block ends well, or a standard stream, flushed then.
+
+    Raises:
+        OutputExists, StorageUnavailable: see :func:`hwkm.client.backup.output.new_file`.
+    """
+    if path is None:
+        yield standard
+        standard.flush()
+        return
+    with new_file(path) as file:
+        yield file
 
 
 def size_of(path: Path) -> int:

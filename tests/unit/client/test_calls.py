@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwkm.client import calls
+from hwkm.client import calls, key_calls
 from hwkm.crypto.knowledge_factor import KfAlgorithm, KfType
 from hwkm.errors import FormatError, HwkmError, RateLimited, Unavailable, WrongKnowledgeFactor
-from hwkm.wire import api
+from hwkm.formats.key_kind import SigningAlgorithm
+from hwkm.wire import api, key_api
+from hwkm.wire.key_messages import PairSpec
 from hwkm.wire.operations import OPERATIONS
 from hwkm.wire.problems import ERROR_BY_CODE, HTTP_STATUS, ProblemBody, problem_of
 
@@ -42,6 +44,47 @@ def every_call() -> list[calls.Call[Any]]:
         calls.put_application_key(HANDLE, "photos", PUT),
         calls.delete_application_key(HANDLE, "photos"),
         calls.audit_head(),
+        *every_key_call(),
+    ]
+
+
+def every_key_call() -> list[calls.Call[Any]]:
+    key, wanted = "alias/x", [key_api.DataKeyWanted()]
+    return [
+        key_calls.create(key_api.CreateKey()),
+        key_calls.list_keys(),
+        key_calls.show(key),
+        key_calls.update(key, "text"),
+        key_calls.enable(key),
+        key_calls.disable(key),
+        key_calls.schedule_deletion(key, 7),
+        key_calls.cancel_deletion(key),
+        key_calls.rotate(key),
+        key_calls.set_rotation(key, None),
+        key_calls.rotations(key),
+        key_calls.tag(key, {"a": "b"}),
+        key_calls.untag(key, ["a"]),
+        key_calls.recorded(key),
+        key_calls.public_key(key),
+        key_calls.create_alias(key, key),
+        key_calls.update_alias(key, key),
+        key_calls.delete_alias(key),
+        key_calls.list_aliases(),
+        key_calls.generate_data_keys(key, wanted),
+        key_calls.generate_wrapped_data_keys(key, wanted),
+        key_calls.generate_data_key_pair(key, PairSpec.RSA_3072, {}, ""),
+        key_calls.generate_wrapped_data_key_pair(key, PairSpec.RSA_3072, {}, ""),
+        key_calls.encrypt(key, [key_api.PlaintextItem(plaintext=b"x")]),
+        key_calls.decrypt([key_api.CiphertextItem(ciphertext=b"x")]),
+        key_calls.re_encrypt(key, [key_api.ReEncryptItem(ciphertext=b"x")]),
+        key_calls.random(1),
+        key_calls.generate_macs(key, [b"m"]),
+        key_calls.verify_macs(key, [key_api.MacItem(message=b"m", mac=b"m")]),
+        key_calls.sign(key, SigningAlgorithm.ECDSA_SHA_256, [key_api.SignItem(message=b"m")]),
+        key_calls.verify(
+            key, SigningAlgorithm.ECDSA_SHA_256, [key_api.SignatureItem(message=b"m", signature=b"s")]
+        ),
+        key_calls.derive_shared_secret(key, b"point"),
     ]
 
 
