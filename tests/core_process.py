@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -107,6 +107,14 @@ class CoreProcess:
         self._write(msgspec.msgpack.encode(wire.RequestFrame(self._number, request)))
         return self._number
 
+    def send_together(self, requests: Iterable[wire.CoreRequest]) -> list[int]:
+        """Send requests in one write, so that they wait together."""
+        first = self._number + 1
+        frames = [wire.RequestFrame(first + n, request) for n, request in enumerate(requests)]
+        self._number += len(frames)
+        self._socket.sendall(b"".join(encode_frame(msgspec.msgpack.encode(frame)) for frame in frames))
+        return [frame.number for frame in frames]
+
     def reply(self, number: int) -> wire.CoreReply:
         while number not in self._replies:
             frame = _reply.decode(self._next_body())
@@ -130,15 +138,7 @@ class CoreProcess:
         return make_claim(vault, kf_hash, issued.challenge)
 
     def send_claim(self, claimed: Claimed) -> int:
-        request = claimed.request
-        return self.send(
-            wire.OpenVault(
-                params=request.params,
-                vault=request.vault,
-                challenge=request.challenge,
-                claim=request.claim,
-            )
-        )
+        return self.send(opening(claimed))
 
     def present(self, claimed: Claimed) -> wire.CoreReply:
         return self.reply(self.send_claim(claimed))
@@ -193,6 +193,14 @@ class CoreProcess:
                 raise CoreEnded
             self._bodies.extend(self._reader.feed(data))
         return self._bodies.pop(0)
+
+
+def opening(claimed: Claimed) -> wire.OpenVault:
+    """The message that presents a claim."""
+    request = claimed.request
+    return wire.OpenVault(
+        params=request.params, vault=request.vault, challenge=request.challenge, claim=request.claim
+    )
 
 
 def provision(device: Device, settings: wire.CoreSettings) -> wire.CoreStarted:

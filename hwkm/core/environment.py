@@ -3,8 +3,10 @@
 A guess is in the core's memory for the time of one batch, as Python objects that nobody can wipe.
 With these settings of the allocators whatever is freed is overwritten in that moment: Python
 takes its memory from the C library, and the C library (glibc; others ignore it) fills what is given
-back and keeps no chunk aside for reuse. Measured, a batch costs the same.
-``tests/attack/test_secrets_memory.py`` looks for what is left.
+back and keeps no chunk aside for reuse. Measured, a batch of claims costs the same, a single data key 70
+microseconds of the core instead of 63. What is big is not taken from the allocator for each request (a
+buffer of 256 KiB was 170 microseconds). ``tests/attack/test_secrets_memory.py`` and
+``test_secrets_data_keys.py`` look for what is left.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from hwkm.wire import key_messages as keys
 from hwkm.wire.key_messages import KeyRef, PairSpec
 from tests.contract.keys import verify_signature
 from tests.core_keys import OTHER, TENANT, StoredKey, ask, create, decrypt, decrypting, generate, refusal
-from tests.core_process import CoreEnded, CoreProcess
+from tests.core_process import CoreEnded, CoreProcess, opening
 from tests.devices import ALL, Module, provisioned
 from tests.hardware import Swtpm
 from tests.vault_clients import seal
@@ -399,21 +399,28 @@ class TestDomain:
 
 
 class TestTogetherWithVaults:
-    def test_claims_and_data_keys_take_turns(self, module: Module) -> None:
-        """A flood of either kind does not keep the other from being answered before the flood ends."""
+    def test_a_claim_among_many_data_keys_is_not_answered_last(self, module: Module) -> None:
         with module.core() as core:
             key, vault = create(core), seal(module.cohort_public_key)
-            item = keys.DataKeyItem(C, 32)
-            request = keys.GenerateDataKeys(key=key.current, items=(item,) * 16)
-            claimed = core.claim(vault, vault.kf_hash)
-            flood = [core.send(request) for _ in range(60)]
-            claim = core.send_claim(claimed)
-            late = [core.send(request) for _ in range(60)]
-            order = [core.next_reply() for _ in range(len(flood) + 1 + len(late))]
-            place = [number for number, _ in order].index(claim)
-            assert isinstance(order[place][1], wire.VaultOpened)
-            assert place < len(order) - 1
-            assert all(isinstance(reply, keys.DataKeys | wire.VaultOpened) for _, reply in order)
+            request = keys.GenerateDataKeys(key=key.current, items=(keys.DataKeyItem(C, 32),) * 16)
+            claim = opening(core.claim(vault, vault.kf_hash))
+            numbers = core.send_together([*[request] * 20, claim, *[request] * 20])
+            replies = [core.next_reply() for _ in numbers]
+            assert isinstance(replies[-1][1], keys.DataKeys)
+            assert isinstance(dict(replies)[numbers[20]], wire.VaultOpened)
+
+    def test_a_data_key_among_many_claims_is_not_answered_last(self, module: Module) -> None:
+        with module.core() as core:
+            key = create(core)
+            claims = []
+            for _ in range(200):
+                vault = seal(module.cohort_public_key)
+                claims.append(opening(core.claim(vault, vault.kf_hash)))
+            request = keys.GenerateDataKeys(key=key.current, items=(keys.DataKeyItem(C, 32),))
+            numbers = core.send_together([*claims, request])
+            replies = [core.next_reply() for _ in numbers]
+            assert isinstance(replies[-1][1], wire.VaultOpened)
+            assert isinstance(dict(replies)[numbers[-1]], keys.DataKeys)
 
     def test_a_lost_key_request_costs_no_attempt(self, module: Module) -> None:
         with module.core() as core:
