@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from hwkm.core import key_work
 from hwkm.core.domain_requests import DomainRequest, answer_domain
-from hwkm.core.key_pairs import PairWanted, RsaPairMaker, is_quick, make_on_curve
+from hwkm.core.key_pairs import KeyPair, PairWanted, RsaPairMaker, is_quick, make_on_curve
 from hwkm.core.key_work import KeyWork
 from hwkm.core.loaded_keys import LoadedKeys
 from hwkm.core.random_pool import RandomPool
@@ -49,6 +49,21 @@ _REFUSALS: Final = (
 
 _NO_DOMAIN: Final = "the token holds no domain key"
 
+# A key made, wrapped or used to sign takes hardware 10 to 100 times as long as an HMAC.
+_SLOW: Final = 16
+_OF_HMACS: Final = (
+    wire.GenerateDataKeys,
+    wire.DecryptData,
+    wire.EncryptData,
+    wire.ReencryptData,
+    wire.ComputeMacs,
+    wire.DrawRandom,
+    wire.GenerateDataKeyPair,
+    wire.ReadDomain,
+)
+
+_Step = KeyWork | CoreReply | None
+"""Work for the hardware; or the reply; or nothing yet, the reply comes later."""
 _Alone = wire.ComputeMacs | wire.SignDigest | wire.AgreeKey | wire.DrawRandom | wire.ForgetKey | DomainRequest
 
 
@@ -78,17 +93,11 @@ class KeyService:
         """
         frames: list[ReplyFrame] = []
         begun: list[tuple[int, KeyWork]] = []
-        for number, request in requests:
-            self._count(request)
-            step = self._begin(number, request)
+        for number, step in self._steps(requests):
             if isinstance(step, KeyWork):
                 begun.append((number, step))
             elif step is not None:
                 frames.append(ReplyFrame(number, step))
-        begun += [
-            (wanted.number, key_work.seal_pair(wanted.request, pair, self._pool))
-            for wanted, pair in self._rsa_pairs.take_done()
-        ]
         self._compute([work for _, work in begun])
         frames += [ReplyFrame(number, self._finish(work)) for number, work in begun]
         return frames
@@ -108,8 +117,16 @@ class KeyService:
 
     # --- requests ----------------------------------------------------------------------------
 
-    def _begin(self, number: int, request: KeyRequest) -> KeyWork | CoreReply | None:
-        """Return work for the hardware, or the reply, or None if the reply comes later."""
+    def _steps(self, requests: Sequence[tuple[int, KeyRequest]]) -> Iterator[tuple[int, _Step]]:
+        for number, request in requests:
+            self._operations[str(request.__struct_config__.tag)] += items_of(request)
+            yield number, self._begin(number, request)
+        for wanted, pair in self._rsa_pairs.take_done():
+            yield wanted.number, self._begin_sealing(wanted.request, pair)
+
+    def _begin(self, number: int, request: KeyRequest) -> _Step:
+        if self._domain is None and not isinstance(request, wire.DrawRandom):
+            return _failed(DomainNotProvisioned(_NO_DOMAIN))
         try:
             match request:
                 case wire.GenerateDataKeys():
@@ -127,12 +144,18 @@ class KeyService:
         except _REFUSALS as exc:
             return _failed(exc)
 
-    def _begin_pair(self, number: int, request: wire.GenerateDataKeyPair) -> KeyWork | None:
+    def _begin_pair(self, number: int, request: wire.GenerateDataKeyPair) -> _Step:
         data_keys.require_encrypts(request.key.kind)
         if is_quick(request.spec):
-            return key_work.seal_pair(request, make_on_curve(request.spec, self._pool), self._pool)
+            return self._begin_sealing(request, make_on_curve(request.spec, self._pool))
         self._rsa_pairs.want(PairWanted(number, request))
         return None
+
+    def _begin_sealing(self, request: wire.GenerateDataKeyPair, pair: KeyPair) -> _Step:
+        try:
+            return key_work.seal_pair(request, pair, self._pool)
+        except _REFUSALS as exc:
+            return _failed(exc)
 
     def _answer_alone(self, request: _Alone) -> CoreReply:
         match request:
@@ -197,12 +220,9 @@ class KeyService:
             raise DomainNotProvisioned(_NO_DOMAIN)
         return self._domain
 
-    def _count(self, request: KeyRequest) -> None:
-        self._operations[str(request.__struct_config__.tag)] += weight(request)
 
-
-def weight(request: KeyRequest) -> int:
-    """How many operations of the hardware a request stands for, about."""
+def items_of(request: KeyRequest) -> int:
+    """How many things a request asks for."""
     match request:
         case (
             wire.GenerateDataKeys(items=things)
@@ -216,6 +236,11 @@ def weight(request: KeyRequest) -> int:
             return len(things)
         case _:
             return 1
+
+
+def weight(request: KeyRequest) -> int:
+    """About how many HMACs of the hardware a request takes as long as."""
+    return items_of(request) * (1 if isinstance(request, _OF_HMACS) else _SLOW)
 
 
 def _failed(error: HwkmError) -> Failed:

@@ -23,7 +23,7 @@ Finish = Callable[[list[bytes]], wire.KeyReply]
 
 @dataclass(slots=True, repr=False)
 class KeyWork:
-    """``derivations`` are for the hardware; ``finish`` takes the message keys in the same order.
+    """``derivations`` are for the hardware; ``finish`` takes the message keys in the same order, and cannot fail.
 
     ``refusal`` is why the hardware did not compute them.
     """
@@ -44,13 +44,14 @@ def generate(request: wire.GenerateDataKeys, pool: RandomPool) -> KeyWork:
     key, items = request.key, request.items
     name, kind = _name(key), key.kind
     sealings = [begin_sealing(name, kind, item.context, pool.take(NONCE_BYTES)) for item in items]
+    plaintexts = [pool.take(item.length) for item in items]
 
     def finish(message_keys: list[bytes]) -> wire.DataKeys:
-        made = []
-        for item, sealing, message_key in zip(items, sealings, message_keys, strict=True):
-            plaintext = pool.take(item.length)
-            ciphertext = sealing.seal(message_key, plaintext)
-            made.append(wire.DataKey(plaintext if item.with_plaintext else b"", ciphertext))
+        work = zip(items, sealings, message_keys, plaintexts, strict=True)
+        made = [
+            wire.DataKey(plaintext if item.with_plaintext else b"", sealing.seal(message_key, plaintext))
+            for item, sealing, message_key, plaintext in work
+        ]
         return wire.DataKeys(items=tuple(made))
 
     return KeyWork([(key, sealing.derivation()) for sealing in sealings], finish)

@@ -31,8 +31,8 @@ from hwkm.wire.core_messages import (
 from hwkm.wire.key_messages import KeyRequest
 
 BATCH_CLAIMS_MAX: Final = 64
-BATCH_KEY_OPERATIONS: Final = 64
-"""A batch of key requests is full with this many operations; the request that fills it is taken whole."""
+BATCH_KEY_WEIGHT: Final = 64
+"""A batch of key requests is full with this weight; the request that fills it is taken whole."""
 
 # AnchorTampered in the middle of a life is as likely a session that fell out of step with the TPM
 # (one false answer on the bus); a new life tells the two apart, and refuses to start if it is true.
@@ -120,10 +120,10 @@ class Loop:
 
     def _next_key_requests(self) -> list[tuple[int, KeyRequest]]:
         batch: list[tuple[int, KeyRequest]] = []
-        operations = 0
-        while self._key_requests and operations < BATCH_KEY_OPERATIONS:
+        total = 0
+        while self._key_requests and total < BATCH_KEY_WEIGHT:
             batch.append(self._key_requests.popleft())
-            operations += weight(batch[-1][1])
+            total += weight(batch[-1][1])
         return batch
 
     def _settle(self) -> None:
