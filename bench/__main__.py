@@ -19,7 +19,6 @@ from bench.report import machine, print_table, save
 from bench.stretching import stretching
 
 _DEVICES = ("softhsm", "swtpm")
-_KEY_DEVICES = ("softhsm",)
 _PARTS = ("vaults", "keys")
 
 
@@ -53,7 +52,7 @@ def _all(directory: Path, devices: Sequence[str], parts: Sequence[str], *, short
         place.mkdir()
         if "vaults" in parts:
             yield from _of_device(kind, place, short=short)
-        if "keys" in parts and kind in _KEY_DEVICES:
+        if "keys" in parts:
             yield from comparison(kind, place, short=short)
     if "vaults" in parts:
         yield from _of_no_device(directory, short=short)

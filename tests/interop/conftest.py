@@ -10,7 +10,7 @@ from tests.devices import REAL
 from tests.interop.service import KeyService, key_service
 
 
-@pytest.fixture(scope="session", params=REAL[:1])
+@pytest.fixture(scope="session", params=REAL)
 def service(request: pytest.FixtureRequest) -> Iterator[KeyService]:
     with key_service(request.param) as service:
         yield service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from tests.interop.tenant import Tenant
 from tests.interop.toolbox import can_connect, free_ports
 
 ACCOUNTS: Final = {"one": "000000000001", "two": "000000000002", "bound": "000000000001"}
+POLL_S: Final = 0.02
+DEADLINE_S: Final = 60.0
 POLICY: Final = """
 [[rule]]
 uids = [{uid}]
@@ -53,6 +56,19 @@ class KeyService:
         """Make a key; return its ARN."""
         arn: str = tenant.kms().create_key(**options)["KeyMetadata"]["Arn"]
         return arn
+
+    def rotate_domain(self) -> None:
+        """Wrap every key anew under a new domain key, and wait until the old one is gone."""
+        with self.daemon.http() as http:
+            before = http.get("/v1/domain").raise_for_status().json()["generation"]
+            http.post("/v1/domain/rotate").raise_for_status()
+            deadline = time.monotonic() + DEADLINE_S
+            while (domain := http.get("/v1/domain").raise_for_status().json())["state"] != "idle":
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"domain rotation does not end: {domain}")
+                time.sleep(POLL_S)
+        if domain["generations"] != [before + 1] or domain["versions_left"]:
+            raise RuntimeError(f"not rotated: {domain}")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class TestEncryptionSdk:
         assert LETTER[:100] not in by_python + by_javascript
         assert tenant.node("encryption_sdk.cjs", "decrypt", key, CONTEXT, stdin=by_python) == LETTER
         tenant.kms().rotate_key_on_demand(KeyId=key)
+        service.rotate_domain()
         assert tenant.python("encryption_sdk.py", "decrypt", key, CONTEXT, stdin=by_javascript) == LETTER
         assert tenant.python("encryption_sdk.py", "decrypt", key, CONTEXT, stdin=by_python) == LETTER
 

@@ -18,11 +18,11 @@ PAGE = (ROOT / "docs" / "s3.md").read_text()
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # some 45 runs of the AWS CLI
-@pytest.mark.needs("softhsm2-util", "weed", "jq")
+@pytest.mark.needs("swtpm", "weed", "jq")
 def test_every_command_of_the_page_prints_what_the_page_says() -> None:
     directory = short_directory()
     try:
-        with key_service("softhsm") as service:
+        with key_service("swtpm") as service:
             you, other = service.tenants
             variables = {
                 "KMS_ENDPOINT": you.endpoint,

@@ -55,7 +55,7 @@ def refused(s3: Any, bucket: str, name: str, **options: Any) -> bool:
 
 @pytest.mark.needs("weed")
 class TestServerSide:
-    def test_sse_kms_survives_a_rotation_and_stops_at_the_tenant(
+    def test_sse_kms_survives_both_rotations_and_stops_at_the_tenant(
         self, service: KeyService, storage: Storage
     ) -> None:
         one, two = storage.s3(0), storage.s3(1)
@@ -66,6 +66,7 @@ class TestServerSide:
         assert one.put_object(Key="first", Body=bodies["first"], **put)["SSEKMSKeyId"] == key
         one.put_object(Key="large", Body=bodies["large"], **put)
         service.tenants[0].kms().rotate_key_on_demand(KeyId=key)
+        service.rotate_domain()
         one.put_object(Key="second", Body=bodies["second"], **put)
         for name, content in bodies.items():
             assert read(one, "kms", name) == content
@@ -167,6 +168,7 @@ class TestClientSide:
         arguments = ("client", "x", key, CONTEXT)
         tenant.python("encrypted_s3.py", "put", *arguments, stdin=content, environment=environment)
         tenant.kms().rotate_key_on_demand(KeyId=key)
+        service.rotate_domain()
         assert tenant.python("encrypted_s3.py", "get", *arguments, environment=environment) == content
         stored = read(storage.s3(0), "client", "x")
         assert hashlib.sha256(stored).digest() != hashlib.sha256(content).digest()
