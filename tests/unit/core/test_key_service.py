@@ -6,18 +6,21 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwkm.core.key_service import KeyService
-from hwkm.errors import TokenBusy, TokenUnavailable
+from hwkm.errors import LimitExceeded, TokenBusy, TokenUnavailable
 from hwkm.formats.context import encode_context
 from hwkm.formats.key_kind import KeyKind, KeyName
+from hwkm.server.core_link import CoreLink
 from hwkm.thm.ports import LoadedKey
 from hwkm.tokens.memory_domain import InsecureDomain
 from hwkm.wire import key_messages as keys
-from hwkm.wire.core_messages import Failed
+from hwkm.wire.core_messages import Failed, RequestFrame
+from hwkm.wire.framing import REQUEST_BYTES_MAX, encode_frame
 from hwkm.wire.key_messages import KeyRef
 from tests.key_world import Cmk, memory_domain
 
@@ -162,3 +165,26 @@ def test_a_token_without_a_domain_key_refuses_all_but_randomness(request_: keys.
     refused, drawn = answers(core, request_, keys.DrawRandom(length=5))
     assert refused.code == "domain_not_provisioned"
     assert len(drawn.random) == 5
+
+
+class TestSizes:
+    """A request is bounded before it is sent, so that its reply always fits a frame."""
+
+    async def test_a_request_over_the_limit_is_not_sent(self) -> None:
+        items = (keys.EncryptItem(ENCODED[0], bytes(4096)),) * 256
+        with pytest.raises(LimitExceeded, match=str(REQUEST_BYTES_MAX)):
+            await CoreLink().call(keys.EncryptData(key=REFS[0], items=items))
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            keys.EncryptData(key=REFS[0], items=(keys.EncryptItem(ENCODED[2], bytes(4080)),) * 255),
+            keys.EncryptData(key=REFS[0], items=(keys.EncryptItem(ENCODED[2], b"x"),) * 256),
+            keys.GenerateDataKeys(key=REFS[0], items=(keys.DataKeyItem(ENCODED[2], 1024),) * 256),
+        ],
+        ids=["as long as it may be", "most overhead", "longest data keys"],
+    )
+    def test_the_longest_reply_fits(self, request_: keys.KeyRequest) -> None:
+        assert len(msgspec.msgpack.encode(RequestFrame(1, request_))) <= REQUEST_BYTES_MAX
+        (frame,) = service().answer([(1, request_)])
+        assert encode_frame(msgspec.msgpack.encode(frame))
