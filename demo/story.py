@@ -123,22 +123,24 @@ def still_locked(cast: Cast) -> None:
     cast.operator.types("hwkm vault list", shows=["locked", "phone backup"])
 
 
-def keep_audit_head(cast: Cast) -> str:
-    """Note the newest audit record."""
+def keep_checkpoint(cast: Cast) -> None:
+    """Keep a signed state of the audit log, and the key that signed it."""
     heading("Everything is on record")
-    return cast.operator.types("hwkm audit head").strip()
+    cast.operator.types("hwkm audit key --out log-key")
+    cast.operator.types("hwkm audit checkpoint --out checkpoint")
 
 
-def verify_audit(cast: Cast, head: str) -> None:
+def verify_audit(cast: Cast) -> None:
     """Check the audit log, and a forged copy of it."""
     log = cast.service.audit
-    cast.operator.types(f"hwkm audit verify {log} --expect {head}", shows=["every link whole"])
+    check = "--log-key log-key --checkpoint checkpoint"
+    cast.operator.types(f"hwkm audit verify {log} {check}", shows=["all whole and in order"])
     cast.operator.types(f"hwkm audit show {log} --operation vault.open --outcome wrong_knowledge_factor")
     forged = cast.operator.home / "forged"
     shutil.copytree(log, forged)
-    newest = max(path for path in forged.iterdir() if path.is_file() and path.stat().st_size)
+    newest = max(path for path in (forged / "records").iterdir())
     newest.write_text(newest.read_text().replace("wrong_knowledge_factor", "ok", 1))
-    cast.operator.types("hwkm audit verify forged", status=DAMAGED)
+    cast.operator.types(f"hwkm audit verify forged {check}", status=DAMAGED)
     expect(True, "a copy in which one wrong PIN was made to look right is refused")
 
 

@@ -214,7 +214,7 @@ class NotConsistent(LogError):
 class RolledBack(LogError):
     """The log is shorter than it was."""
 
-    code = "log_rolled_back"
+    code = "rolled_back"
 
 
 # --- vaults ----------------------------------------------------------------------------------

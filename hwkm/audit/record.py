@@ -1,17 +1,18 @@
-"""One record of the audit log: its fields, its exact bytes, its hash (``docs/spec/audit-log.md``).
+"""One record of the audit log: its fields and its exact bytes (``docs/spec/audit-log.md``).
 
-A record is one line of canonical JSON (RFC 8785: no white space, keys in order) and a newline.
-Every value is a number, null or a string of a small ASCII alphabet, so no character is ever
-escaped and there is one way only to write a record; a line that is written otherwise is refused.
-There is no free text, and so no field in which a secret could travel.
+A record is one line of canonical JSON (no white space, names in order, absent members left out),
+and there is one way only to write it; a line that is written otherwise is refused. The line,
+without its newline, is the entry of the transparency log. No field takes a secret: what callers
+choose themselves is only the encryption context, which is never secret, and what it names.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from dataclasses import dataclass
-from typing import Annotated, Final, NamedTuple
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Final
+from zlib import crc32
 
 import msgspec
 from msgspec import Meta
@@ -20,49 +21,56 @@ from hwkm.audit.timestamp import check_time, format_time
 from hwkm.errors import FormatError
 from hwkm.formats.vault_params import HANDLE_BYTES
 
-LINE_BYTES_MAX: Final = 1024
-"""The longest possible record is shorter than this."""
+LINE_BYTES_MAX: Final = 65_535
+"""The most that an entry bundle of the transparency log can hold. The largest record is smaller."""
 
-HASH_LABEL: Final = b"hwkm audit record v1\n"
-NO_HASH: Final = "0" * 64
+CONTEXT_PAIRS_MAX: Final = 64
+CONTEXT_BYTES_MAX: Final = 8_192
+DETAIL_PAIRS_MAX: Final = 16
+DETAIL_BYTES_MAX: Final = 1_024
+INDEX_MAX: Final = 2**53 - 1
+"""What every JSON reader keeps exactly."""
 
-_SEQ_MAX: Final = 2**53 - 1  # what every JSON reader keeps exactly
-_WORD: Final = r"\A[a-z0-9_.-]{1,64}\Z"
+_WORD: Final = r"\A[A-Za-z0-9_.-]{1,64}\Z"
 _REQUEST: Final = r"\A[A-Za-z0-9_.:-]{1,64}\Z"
+_NAME: Final = r"\A[!-~]{1,2048}\Z"
+_CALLER_NAME: Final = r"\A[!-~]{1,128}\Z"
 _HANDLE: Final = r"\A[0-9a-f]{34}\Z"
-_HASH: Final = r"\A[0-9a-f]{64}\Z"
+_CHECK: Final = r"\A[0-9a-f]{8}\Z"
 _TIME: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z"
-_HASH_KEY: Final = b',"hash":"'
-_HASH_MEMBER_BYTES: Final = len(_HASH_KEY) + 64 + len(b'"')
+_NO_CHECK: Final = "00000000"
+_CHECK_MEMBER: Final = b'"check":"%s"'
+_CHECK_UNSET: Final = b'"check":"00000000"'
+
+_is_request: Final = re.compile(_REQUEST).match
+_is_name: Final = re.compile(_NAME).match
 
 _Id = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-_Hash = Annotated[str, Meta(pattern=_HASH)]
+_CallerName = Annotated[str, Meta(pattern=_CALLER_NAME)]
+_Word = Annotated[str, Meta(pattern=_WORD)]
 
 
-class AuditHead(NamedTuple):
-    """The newest record of a log; of an empty log, number 0 and 64 zeros."""
+class Caller(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Who asked: as the kernel told (SO_PEERCRED), or by the access key of a signed request."""
 
-    seq: int
-    hash: str
+    access_key: _CallerName | None = None
+    account: _CallerName | None = None
+    gid: _Id | None = None
+    pid: _Id | None = None
+    uid: _Id | None = None
 
-
-EMPTY_HEAD: Final = AuditHead(0, NO_HASH)
-
-
-class Caller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who asked, as the kernel told (SO_PEERCRED)."""
-
-    gid: _Id
-    pid: _Id
-    uid: _Id
+    def __post_init__(self) -> None:
+        known = (self.gid is not None) + (self.pid is not None) + (self.uid is not None)
+        if known not in (0, 3) or (known == 0 and self.access_key is None):
+            raise ValueError("a caller is a uid with gid and pid, or an access key, or both")
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(msgspec.Struct, frozen=True):
     """What happened, before it has a place in the log.
 
     ``operation`` is the name of an operation, ``outcome`` is ``ok`` or the code of an error,
-    ``request`` is the id of the request or None, ``vault`` is a handle (17 bytes) or None.
+    ``request`` the id of the request, ``vault`` a handle (17 bytes), ``key`` the ARN or id of a
+    customer master key, ``context`` an encryption context, ``detail`` a few facts without a secret.
     """
 
     caller: Caller
@@ -70,34 +78,43 @@ class AuditEntry:
     outcome: str
     request: str | None = None
     vault: bytes | None = None
+    key: str | None = None
+    key_version: int | None = None
+    context: Mapping[str, str] | None = None
+    detail: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        for word in (self.operation, self.outcome):
-            if not re.match(_WORD, word):
-                raise FormatError("operation and outcome of an audit record are of a-z 0-9 _ . -, 1 to 64")
-        if self.request is not None and not re.match(_REQUEST, self.request):
+        _check_word(self.operation)
+        _check_word(self.outcome)
+        if self.request is not None and not _is_request(self.request):
             raise FormatError("a request id is of A-Z a-z 0-9 _ . : -, 1 to 64")
         if self.vault is not None and len(self.vault) != HANDLE_BYTES:
             raise FormatError(f"a vault handle is {HANDLE_BYTES} bytes")
+        if self.key is not None and not _is_name(self.key):
+            raise FormatError("the name of a key is 1 to 2048 visible ASCII characters")
+        if self.key_version is not None and not 1 <= self.key_version < 2**32:
+            raise FormatError("the version of a key is 1 to 2**32 - 1")
+        if self.context:
+            _check_pairs(self.context, CONTEXT_PAIRS_MAX, CONTEXT_BYTES_MAX)
+        if self.detail:
+            _check_pairs(self.detail, DETAIL_PAIRS_MAX, DETAIL_BYTES_MAX)
 
 
-class AuditRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AuditRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A record in its place. The fields are in the order in which they are written."""
 
     caller: Caller
-    hash: _Hash
-    operation: Annotated[str, Meta(pattern=_WORD)]
-    outcome: Annotated[str, Meta(pattern=_WORD)]
-    prev: _Hash
-    request: Annotated[str, Meta(pattern=_REQUEST)] | None
-    seq: Annotated[int, Meta(ge=1, le=_SEQ_MAX)]
+    check: Annotated[str, Meta(pattern=_CHECK)]
+    context: dict[str, str] | None = None
+    detail: dict[str, str] | None = None
+    index: Annotated[int, Meta(ge=0, le=INDEX_MAX)]
+    key: Annotated[str, Meta(pattern=_NAME)] | None = None
+    key_version: Annotated[int, Meta(ge=1, le=2**32 - 1)] | None = None
+    operation: _Word
+    outcome: _Word
+    request: Annotated[str, Meta(pattern=_REQUEST)] | None = None
     time: Annotated[str, Meta(pattern=_TIME)]
-    vault: Annotated[str, Meta(pattern=_HANDLE)] | None
-
-    @property
-    def head(self) -> AuditHead:
-        """This record as the newest of a log."""
-        return AuditHead(self.seq, self.hash)
+    vault: Annotated[str, Meta(pattern=_HANDLE)] | None = None
 
     def encode(self) -> bytes:
         """Return the line, without its newline."""
@@ -108,47 +125,71 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(AuditRecord).decode
 
 
-def chain(entry: AuditEntry, after: AuditHead, time_ms: int) -> AuditRecord:
-    """Return the record that comes after ``after``.
+def encode_record(entry: AuditEntry, index: int, time_ms: int) -> bytes:
+    """Return the line, without its newline, of an entry at its place.
 
     Raises:
-        FormatError: the time or the number is out of range.
+        FormatError: the time or the index is out of range.
     """
-    if not 0 <= after.seq < _SEQ_MAX:
+    if not 0 <= index <= INDEX_MAX:
         raise FormatError("the audit log has no number left")
-    record = AuditRecord(
-        caller=entry.caller,
-        hash=NO_HASH,
-        operation=entry.operation,
-        outcome=entry.outcome,
-        prev=after.hash,
-        request=entry.request,
-        seq=after.seq + 1,
-        time=format_time(time_ms),
-        vault=None if entry.vault is None else entry.vault.hex(),
+    line = _encode(
+        AuditRecord(
+            caller=entry.caller,
+            check=_NO_CHECK,
+            context=dict(sorted(entry.context.items())) if entry.context else None,
+            detail=dict(sorted(entry.detail.items())) if entry.detail else None,
+            index=index,
+            key=entry.key,
+            key_version=entry.key_version,
+            operation=entry.operation,
+            outcome=entry.outcome,
+            request=entry.request,
+            time=format_time(time_ms),
+            vault=None if entry.vault is None else entry.vault.hex(),
+        )
     )
-    return msgspec.structs.replace(record, hash=hash_of_line(record.encode()))
+    # Nothing before this member has names that a caller chooses, and quotation marks are escaped.
+    return line.replace(_CHECK_UNSET, _CHECK_MEMBER % b"%08x" % crc32(line), 1)
 
 
 def parse_line(line: bytes) -> AuditRecord:
-    """Read a line without its newline. Its hash is not compared, nor its place in the log.
+    """Read a line without its newline. Its place in the log is not looked at.
 
     Raises:
-        FormatError: it is not a record, or not written in the one way.
+        FormatError: it is not a record, not written in the one way, or was changed.
     """
     if len(line) > LINE_BYTES_MAX:
         raise FormatError(f"an audit record is at most {LINE_BYTES_MAX} bytes")
     try:
         record = _decode(line)
+        canonical = _encode(record) == line
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise FormatError(f"not an audit record: {exc}") from None
-    if _encode(record) != line:
+    if not canonical or not _is_ordered(record.context) or not _is_ordered(record.detail):
         raise FormatError("not canonical JSON")
+    unset = line.replace(_CHECK_MEMBER % record.check.encode("ascii"), _CHECK_UNSET, 1)
+    if crc32(unset) != int(record.check, 16):
+        raise FormatError("the record was changed: its checksum is wrong")
     check_time(record.time)
     return record
 
 
-def hash_of_line(line: bytes) -> str:
-    """Return the hash of a record (64 hex digits): SHA-256 of a label and the line without its hash."""
-    cut = line.index(_HASH_KEY)
-    return hashlib.sha256(HASH_LABEL + line[:cut] + line[cut + _HASH_MEMBER_BYTES :]).hexdigest()
+@lru_cache(maxsize=1024)
+def _check_word(word: str) -> None:
+    if not re.match(_WORD, word):
+        raise FormatError("operation and outcome of an audit record are of A-Z a-z 0-9 _ . -, 1 to 64")
+
+
+def _check_pairs(pairs: Mapping[str, str], count_max: int, bytes_max: int) -> None:
+    try:
+        total = sum(len(name.encode()) + len(value.encode()) for name, value in pairs.items())
+    except (UnicodeEncodeError, AttributeError):
+        raise FormatError("context and detail of an audit record are pairs of Unicode strings") from None
+    if len(pairs) > count_max or total > bytes_max:
+        raise FormatError(f"at most {count_max} pairs and {bytes_max} bytes fit into an audit record")
+
+
+def _is_ordered(pairs: dict[str, str] | None) -> bool:
+    """Whether the pairs are in the one order; an empty map is not written at all."""
+    return pairs is None or (bool(pairs) and list(pairs) == sorted(pairs))

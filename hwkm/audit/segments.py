@@ -1,31 +1,37 @@
-"""The files of an audit log: numbered segments of whole lines in one directory.
+"""The files of an audit log: numbered segments of whole lines in the directory ``records``.
 
-A segment is named by the number of its first record, so a missing one shows.
+A segment is named by the index of its first record, so a missing one shows. Space for more
+records is prepared ahead with zeros: overwriting them is quicker to make durable than growing a
+file. So a segment ends at its first zero. A line that begins a write is preceded by one space.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from hwkm.audit.record import EMPTY_HEAD, LINE_BYTES_MAX, AuditHead, AuditRecord, hash_of_line, parse_line
+from hwkm.audit.record import LINE_BYTES_MAX, AuditRecord, parse_line
 from hwkm.errors import AuditError, FormatError, StorageUnavailable
 
+RECORDS: Final = "records"
+WRITE_MARK: Final = b" "
+
 _NAME: Final = re.compile(r"[0-9]{16}\.jsonl")
-_DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class Line(NamedTuple):
-    """A line without its newline; ``whole`` is false if it had none.
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line without mark and newline, and where in the file it begins and ends with them.
 
-    ``number`` counts from 1, or, where the beginning was not read, from -1 at the end.
+    ``whole`` is false of what stands behind the last whole line.
     """
 
     number: int
+    start: int
+    end: int
     text: bytes
     whole: bool
 
@@ -37,77 +43,72 @@ class Segment:
     path: Path
 
     @property
-    def first_seq(self) -> int:
-        """The number of its first record."""
+    def first_index(self) -> int:
+        """The index of its first record."""
         return int(self.path.stem)
 
     def damaged(self, line: int, reason: str) -> AuditError:
         """Return the error that names a place in this segment."""
-        place = f"line {line}" if line > 0 else f"line {-line} from the end"
-        return AuditError(f"segment {self.path.name}, {place}: {reason}")
+        return AuditError(
+            f"{RECORDS}/{self.path.name}, line {line} (record {self.first_index + line - 1}): {reason}"
+        )
 
     def lines(self) -> Iterator[Line]:
-        """Yield the lines; none is longer than a record may be.
+        """Yield the lines, and what stands behind them before the zeros, if anything does.
 
         Raises:
-            AuditError: a line is too long.
             StorageUnavailable: the file cannot be read.
         """
-        number = 0
+        number = end = 0
         try:
             with self.path.open("rb") as file:
                 while text := file.readline(LINE_BYTES_MAX + 2):
                     number += 1
-                    whole = text.endswith(b"\n")
-                    if not whole and len(text) > LINE_BYTES_MAX:
-                        raise self.damaged(number, f"longer than {LINE_BYTES_MAX} bytes")
-                    yield Line(number, text[:-1] if whole else text, whole)
+                    if not text.endswith(b"\n") or b"\0" in text:
+                        rest = (text + file.read()).rstrip(b"\0")
+                        if rest:
+                            yield Line(number, end, end + len(rest), rest, whole=False)
+                        return
+                    start, end = end, end + len(text)
+                    yield Line(number, start, end, text[:-1].removeprefix(WRITE_MARK), whole=True)
         except OSError as exc:
             raise unreadable(self.path, exc) from exc
 
-    def check(self, line: Line, after: AuditHead) -> AuditRecord:
-        """Return the record in ``line``, which has to come after ``after``.
-
-        Raises:
-            AuditError: it is not a record, its hash is wrong, or it belongs elsewhere.
-        """
-        record = self.parse(line)
-        if record.seq != after.seq + 1:
-            raise self.damaged(line.number, f"number {record.seq} where {after.seq + 1} belongs")
-        if record.prev != after.hash:
-            raise self.damaged(line.number, f"record {record.seq} does not follow the record before it")
-        return record
-
     def parse(self, line: Line) -> AuditRecord:
-        """Return the record in ``line``, wherever it belongs.
+        """Return the record in a line, which has to be the one that belongs there.
 
         Raises:
-            AuditError: it is not a record, or its hash is wrong.
+            AuditError: it is not a record, was changed, or belongs elsewhere.
         """
+        if not line.whole:
+            raise self.damaged(line.number, "the line is incomplete")
         try:
             record = parse_line(line.text)
         except FormatError as exc:
             raise self.damaged(line.number, str(exc)) from None
-        if record.hash != hash_of_line(line.text):
-            raise self.damaged(line.number, f"record {record.seq} was changed: its hash is wrong")
+        if record.index != self.first_index + line.number - 1:
+            raise self.damaged(line.number, f"record {record.index} stands here")
         return record
 
 
-def segment_for(directory: Path, first_seq: int) -> Segment:
-    """Return the segment whose first record has the given number."""
-    return Segment(directory / f"{first_seq:016d}.jsonl")
+def segment_for(directory: Path, first_index: int) -> Segment:
+    """Return the segment whose first record has the given index."""
+    return Segment(directory / RECORDS / f"{first_index:016d}.jsonl")
 
 
 def list_segments(directory: Path) -> list[Segment]:
     """Return the segments in order; other files are passed over.
 
     Raises:
+        AuditError: the log is of an earlier format.
         StorageUnavailable: the directory cannot be read.
     """
-    try:
-        paths = sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))
-    except OSError as exc:
-        raise unreadable(directory, exc) from exc
+    if any(_NAME.fullmatch(path.name) for path in _entries(directory)):
+        raise AuditError(
+            f"{directory} holds an audit log of a format from before the first release, which is not read any"
+            " more; move the directory away, and hwkmd init --audit-log makes a new one"
+        )
+    paths = sorted(path for path in _entries(directory / RECORDS) if _NAME.fullmatch(path.name))
     return [Segment(path) for path in paths]
 
 
@@ -121,20 +122,27 @@ def existing_segments(directory: Path) -> list[Segment]:
     segments = list_segments(directory)
     if not segments:
         raise AuditError(f"{directory} holds no audit log; it was removed, or never made")
-    if segments[0].first_seq != EMPTY_HEAD.seq + 1:
-        raise AuditError(f"segment {segments[0].path.name} is the first; those before it are missing")
+    if segments[0].first_index != 0:
+        raise AuditError(f"{RECORDS}/{segments[0].path.name} is the first; those before it are missing")
     return segments
 
 
-def open_directory(directory: Path) -> int:
-    """Return a descriptor of the directory, to lock and to sync.
-
-    Raises:
-        OSError: it could not be opened.
-    """
-    return os.open(directory, _DIRECTORY_FLAGS)
+def segments_from(segments: list[Segment], index: int) -> list[Segment]:
+    """Leave out the segments that end before record ``index``."""
+    later = [position for position, segment in enumerate(segments) if segment.first_index > index]
+    start = later[0] - 1 if later else len(segments) - 1
+    return segments[max(start, 0) :]
 
 
 def unreadable(path: Path, exc: OSError) -> StorageUnavailable:
     """Return the error for a path that the operating system refuses."""
     return StorageUnavailable(f"{path}: {exc.strerror}")
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise unreadable(directory, exc) from exc

@@ -1,81 +1,102 @@
-"""Finding where an audit log ends, when a daemon starts, without reading the whole of it."""
+"""Where an audit log ends, as its writer needs to know when it opens the log.
+
+A crash can leave the last write in parts: some sectors of it are on disk, and the others hold the
+zeros that were there before. Nobody was answered, so what is left of it may be dropped; but only
+that. What else is wrong is damage, and damage is never repaired.
+"""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from hwkm.audit.record import EMPTY_HEAD, AuditHead
-from hwkm.audit.segments import Line, Segment, existing_segments, unreadable
+from hwkm.audit.segments import RECORDS, Line, Segment, existing_segments, segments_from
 from hwkm.errors import AuditError
 
-TAIL_BYTES: Final = 64 * 1024
-"""How much of the last segment is checked at start; the whole is for ``verify``."""
+_SECTOR_BYTES: Final = 512
+_WRITE_BEGINS: Final = b"\n {"
 
 
-class Tail(NamedTuple):
-    """The last segment, the newest whole record, and where in the segment that record ends."""
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """How many records a log has, and where in the last segment they end."""
 
     segment: Segment
-    head: AuditHead
+    size: int
     end: int
-    torn_bytes: int
-    """What lies behind ``end``: a line that a crash cut off. It was never acknowledged."""
+    torn_bytes: int = 0
+    """How much lies behind ``end`` of a write that a crash cut off."""
 
 
-def find_tail(directory: Path) -> Tail:
-    """Check the last records of the log.
+def find_tail(directory: Path, start: int = 0) -> Tail:
+    """Check the records from index ``start`` on, and find the end.
 
     Raises:
-        AuditError: there is no log, or its end is damaged.
+        AuditError: there is no log, it has fewer than ``start`` records, or its end is damaged.
         StorageUnavailable: it cannot be read.
     """
-    *before, last = existing_segments(directory)
-    head = _head_of_last(before) if before else EMPTY_HEAD
-    if last.first_seq != head.seq + 1:
-        raise AuditError(f"segment {last.path.name} follows record {head.seq}; records are missing")
-    return _check_tail(last, head)
+    segments = segments_from(existing_segments(directory), start)
+    size, end = segments[0].first_index, 0
+    for segment, line in lines_of(segments):
+        if not line.whole and segment == segments[-1]:
+            _check_size(size, start)
+            return _cut_off(segment, line, size)
+        if size >= start or not line.whole:
+            segment.parse(line)
+        size, end = size + 1, line.end
+    if size < start:
+        raise AuditError(
+            f"the log ends after {size} records, and {start} were signed for; the rest is missing"
+        )
+    end = end if size > segments[-1].first_index else 0
+    return Tail(segments[-1], size, end)
 
 
-def _head_of_last(segments: list[Segment]) -> AuditHead:
-    """Return the newest record of a segment that another one follows, which must end whole."""
-    tail = _check_tail(segments[-1], None)
-    if tail.torn_bytes or tail.end == 0:
-        raise AuditError(f"segment {segments[-1].path.name} ends with an incomplete line or is empty")
-    return tail.head
+def lines_of(segments: list[Segment]) -> Iterator[tuple[Segment, Line]]:
+    """Yield the lines of consecutive segments; a segment begins where the one before ends.
+
+    Raises:
+        AuditError: it does not.
+        StorageUnavailable: a file cannot be read.
+    """
+    size = segments[0].first_index
+    for segment in segments:
+        if segment.first_index != size:
+            raise AuditError(f"{RECORDS}/{segment.path.name} follows record {size - 1}; records are missing")
+        for line in segment.lines():
+            yield segment, line
+            size += 1
 
 
-def _check_tail(segment: Segment, before: AuditHead | None) -> Tail:
-    """Check the last ``TAIL_BYTES``; ``before`` is what the segment's first record follows, if known."""
-    start, data = _read_end(segment.path)
-    whole, _newline, torn = data.rpartition(b"\n")
-    texts = whole.split(b"\n") if _newline else []
-    if start > 0:
-        # The first line of the window began before it.
-        texts = texts[1:]
-        before = None
-        if not texts:
-            raise AuditError(f"segment {segment.path.name} ends with no whole record")
-    head = _check_lines(segment, texts, before)
-    return Tail(segment, head, start + len(data) - len(torn), len(torn))
+def _check_size(size: int, signed_size: int) -> None:
+    """Nothing that was signed for is ever missing because of a crash: it was durable before."""
+    if size < signed_size:
+        raise AuditError(f"the log ends after {size} records, and {signed_size} were signed for")
 
 
-def _check_lines(segment: Segment, texts: list[bytes], before: AuditHead | None) -> AuditHead:
-    head = before
-    for index, text in enumerate(texts, start=-len(texts)):
-        line = Line(index, text, whole=True)
-        record = segment.parse(line) if head is None else segment.check(line, head)
-        head = record.head
-    return head or EMPTY_HEAD
+def _cut_off(segment: Segment, line: Line, size: int) -> Tail:
+    """Return the tail of a log with something behind its last whole line, if a crash explains it."""
+    if not is_torn(line.text, line.start):
+        raise segment.damaged(line.number, "damaged, and not by a write that a crash cut off")
+    return Tail(segment, size, line.start, line.end - line.start)
 
 
-def _read_end(path: Path) -> tuple[int, bytes]:
-    """Return the last ``TAIL_BYTES`` of a file, and where they start."""
-    try:
-        with path.open("rb") as file:
-            start = max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES)
-            file.seek(start)
-            return start, file.read()
-    except OSError as exc:
-        raise unreadable(path, exc) from exc
+def is_torn(rest: bytes, start: int) -> bool:
+    """Whether ``rest``, at offset ``start`` of a file, can be what a crash left of one write.
+
+    It ends in the middle of a line, or a sector of it was never written; and no later write
+    begins in it, since that one would have waited until this one was durable.
+    """
+    if _WRITE_BEGINS in rest:
+        return False
+    return not rest.endswith(b"\n") or _has_unwritten_sector(rest, start)
+
+
+def _has_unwritten_sector(rest: bytes, start: int) -> bool:
+    end = start + len(rest)
+    borders = [start, *range(start - start % _SECTOR_BYTES + _SECTOR_BYTES, end, _SECTOR_BYTES), end]
+    parts = (rest[a - start : b - start] for a, b in pairwise(borders))
+    return any(len(part) > 1 and not part.strip(b"\0") for part in parts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from hwkm.errors import FormatError
 
@@ -22,11 +23,17 @@ def format_time(ms: int) -> str:
     Raises:
         FormatError: before 1970 or after the year 9999.
     """
+    return f"{_format_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _format_second(second: int) -> str:
+    if second < 0:
+        raise FormatError("a time is not between the years 1970 and 9999")
     try:
-        whole = datetime.fromtimestamp(ms // 1000, UTC)
+        return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
     except (ValueError, OverflowError, OSError) as exc:
         raise FormatError("a time is not between the years 1970 and 9999") from exc
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
 
 
 def check_time(text: str) -> None:

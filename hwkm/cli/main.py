@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import hwkm
-from hwkm.cli import audit, backup, cohort, fleet, key, vault
+from hwkm.cli import audit, backup, cohort, fleet, key, vault, witness
 from hwkm.cli.completion import completion
 from hwkm.cli.doctor import doctor
 from hwkm.cli.encrypt import decrypt, encrypt
@@ -37,6 +37,8 @@ app.command()(decrypt)
 app.command()(rewrap)
 app.command(name="rewrap-rows")(rewrap_rows)
 app.add_typer(cohort.app, name="cohort")
+audit.app.command("witness-key")(witness.witness_key)
+audit.app.command("cosign")(witness.cosign_checkpoint)
 app.add_typer(audit.app, name="audit")
 app.add_typer(fleet.app, name="fleet")
 app.command()(doctor)

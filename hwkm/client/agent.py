@@ -125,9 +125,9 @@ class RecoveryAgent:
         """Delete a wrapped application key."""
         return self.send(calls.delete_application_key(handle, alias))
 
-    def audit_head(self) -> api.AuditHead:
-        """The newest audit record."""
-        return self.send(calls.audit_head())
+    def audit_checkpoint(self) -> api.AuditCheckpoint:
+        """The audit log, signed as it is now."""
+        return self.send(calls.audit_checkpoint())
 
 
 class AsyncRecoveryAgent:
@@ -218,6 +218,6 @@ class AsyncRecoveryAgent:
         """Delete a wrapped application key."""
         return await self.send(calls.delete_application_key(handle, alias))
 
-    async def audit_head(self) -> api.AuditHead:
-        """The newest audit record."""
-        return await self.send(calls.audit_head())
+    async def audit_checkpoint(self) -> api.AuditCheckpoint:
+        """The audit log, signed as it is now."""
+        return await self.send(calls.audit_checkpoint())

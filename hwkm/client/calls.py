@@ -169,6 +169,6 @@ def delete_application_key(handle: str, alias: str) -> Call[api.VaultInfo]:
     return call_of(operations.APPLICATION_KEY_DELETE, api.VaultInfo, handle=handle, alias=alias)
 
 
-def audit_head() -> Call[api.AuditHead]:
-    """The newest audit record."""
-    return call_of(operations.AUDIT_HEAD, api.AuditHead)
+def audit_checkpoint() -> Call[api.AuditCheckpoint]:
+    """The audit log, signed as it is now."""
+    return call_of(operations.AUDIT_CHECKPOINT, api.AuditCheckpoint)

@@ -11,6 +11,7 @@ from typing import Final, assert_never
 import msgspec
 
 from hwkm.core.channel import Channel, ChannelClosed
+from hwkm.core.checkpoints import CheckpointSigner
 from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
 from hwkm.core.exclusive import hold_alone
 from hwkm.core.hardening import harden
@@ -133,10 +134,9 @@ def _serve_token(
     anchor, counted_nodes = CountedAnchor(token.anchor), CountedNodes(nodes)
     cohort = hashlib.sha256(token.cohort_key.public_key()).digest()
     ledger = Ledger(anchor, counted_nodes, cohort)
-    keys = KeyService(token.domain, token)
-    service = Service(
-        CountedCohortKey(token.cohort_key), anchor, counted_nodes, ledger, settings, keys.statistics
-    )
+    keys, signer = KeyService(token.domain, token), CheckpointSigner(token.audit_key)
+    cohort_key = CountedCohortKey(token.cohort_key)
+    service = Service(cohort_key, anchor, counted_nodes, ledger, signer, settings, keys.statistics)
     channel.send_started(
         wire.Ready(
             cohort_public_key=token.cohort_key.public_key(),

@@ -7,12 +7,14 @@ from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from hwkm.core.checkpoints import CheckpointSigner
 from hwkm.core.clock import BootClock
 from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
 from hwkm.errors import (
     CohortMismatch,
     FormatError,
     LimitExceeded,
+    LogError,
     ParamsRefused,
     StorageMismatch,
     StorageUnavailable,
@@ -43,6 +45,7 @@ class Service:
         anchor: CountedAnchor,
         nodes: CountedNodes,
         ledger: Ledger,
+        signer: CheckpointSigner,
         settings: wire.CoreSettings,
         key_statistics: Callable[[], KeyStatistics],
     ) -> None:
@@ -52,6 +55,7 @@ class Service:
         )
         rules = AttemptRules(settings.max_attempts_limit, settings.delays_ms)
         self._opening = VaultOpening(cohort_key, ledger, self._challenges, rules)
+        self._signer = signer
         self._clock = BootClock()
         self._first_epoch = ledger.state.epoch
         self._batch_sizes: Tally[int] = Tally()
@@ -103,7 +107,7 @@ class Service:
         except StorageMismatch as exc:
             self._mismatch = exc
             return wire.Failed(code=exc.code, message=str(exc))
-        except (FormatError, CohortMismatch, ParamsRefused, LimitExceeded, *NOT_APPLIED) as exc:
+        except (FormatError, CohortMismatch, ParamsRefused, LimitExceeded, LogError, *NOT_APPLIED) as exc:
             return wire.Failed(code=exc.code, message=str(exc))
 
     def _answer(self, request: wire.VaultRequest) -> wire.CoreReply:
@@ -116,6 +120,8 @@ class Service:
                 return self._resume(request)
             case wire.ReadStatistics():
                 return self._statistics()
+            case wire.SignCheckpoint(size=size, root=root, proof=proof):
+                return wire.CheckpointSigned(signature=self._signer.sign(size, root, proof))
             case wire.Stop():
                 self.settle()
                 return wire.Done()

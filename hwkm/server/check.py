@@ -18,6 +18,7 @@ from typing import Final, Literal
 import aiohttp
 import msgspec
 
+from hwkm.audit.published import Published
 from hwkm.audit.tail import find_tail
 from hwkm.core.pin_file import check_mode
 from hwkm.errors import ConfigError, HwkmError, StorageUnavailable
@@ -162,8 +163,9 @@ def _records(config: Config) -> str:
 
 
 def _audit(config: Config) -> str:
-    head = find_tail(config.audit_directory).head
-    return f"{head.seq} records in {config.audit_directory}"
+    signed = Published(config.audit_directory).state().size
+    tail = find_tail(config.audit_directory, signed)
+    return f"{tail.size} records in {config.audit_directory}, {signed} of them signed for"
 
 
 def _aws(config: Config) -> str:

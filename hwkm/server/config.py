@@ -107,6 +107,7 @@ class AuditSection(_Section, frozen=True, kw_only=True):
 
     directory: str = ""
     segment_bytes: Annotated[int, _count(64 * 1024, 1024**3)] = 64 * 1024 * 1024
+    checkpoint_interval: Duration = Duration.parse("10s")
 
 
 class AwsSection(_Section, frozen=True, kw_only=True):

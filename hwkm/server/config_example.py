@@ -75,6 +75,7 @@ _ABOUT: Final = {
     "keys.recorded_per_key": "Data keys of a key that are recorded under labels.",
     "keys.cached_keys": "Keys kept in the daemon's memory, wrapped as they are; about 2 KiB each.",
     "keys.scheduler_interval": "How often it is looked for keys to rotate and to delete.",
+    "audit.checkpoint_interval": "New records are signed for, by the key in the hardware, this often.",
 }
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from hwkm.audit.published import Published
 from hwkm.audit.record import AuditEntry, Caller
 from hwkm.errors import HwkmError
 from hwkm.server.audit_writer import AuditWriter
@@ -21,6 +22,7 @@ from hwkm.server.aws.assembly import aws_http
 from hwkm.server.aws.credentials_file import load_credentials
 from hwkm.server.aws.http import AwsHttp, nobody
 from hwkm.server.aws.listening import listening_socket, tls_context
+from hwkm.server.checkpoints import Checkpoints
 from hwkm.server.config import Config
 from hwkm.server.core_calls import CoreCalls
 from hwkm.server.dispatch import Dispatch
@@ -85,11 +87,15 @@ class Daemon:
             per_uid_max=config.limits.open_challenges_per_uid, clock_ms=_steady_ms
         )
         self._supervisor = await self._start_core()
+        core = CoreCalls(self._supervisor, config.core.answer_timeout.seconds)
+        await self._checkpoints.start(core, config.audit.checkpoint_interval.seconds)
+        stack.push_async_callback(self._checkpoints.close)
+        stack.push_async_callback(self._note, "daemon.stop")
         connections = Connections(
             total_max=config.limits.connections, per_uid_max=config.limits.connections_per_uid
         )
         in_flight = RequestsInFlight(config.limits.requests_in_flight)
-        desk = self._desk()
+        desk = self._desk(core)
         self._look_after_keys()
         limits = RequestLimits(config.limits.body_bytes, config.limits.request_timeout.seconds)
         self._aws = self._aws_wire(desk, in_flight, limits)
@@ -101,12 +107,13 @@ class Daemon:
         await self._serve_until_told()
 
     async def _open_audit(self) -> AuditWriter:
-        section = self._config.audit
+        directory, section = self._config.audit_directory, self._config.audit
+        signed_size = Published(directory).state().size
         audit = await AuditWriter.open(
-            self._config.audit_directory, section.segment_bytes, self._metrics.audit_synced
+            directory, section.segment_bytes, self._metrics.audit_synced, signed_size=signed_size
         )
         self._stack.push_async_callback(audit.close)
-        self._stack.push_async_callback(self._note, "daemon.stop")
+        self._checkpoints = await Checkpoints.open(directory, audit)
         return audit
 
     async def _open_book(self) -> KeyBook:
@@ -130,9 +137,8 @@ class Daemon:
         notify(STATUS=event)
         self._challenges.clear()
 
-    def _desk(self) -> Desk:
+    def _desk(self, core: CoreCalls) -> Desk:
         config = self._config
-        core = CoreCalls(self._supervisor, config.core.answer_timeout.seconds)
         self._key_desk = self._make_key_desk(core)
         self._domain = DomainRotation(self._key_desk, self._note)
         return Desk(
@@ -140,6 +146,7 @@ class Daemon:
             supervisor=self._supervisor,
             records=self._records,
             audit=self._audit,
+            checkpoints=self._checkpoints,
             challenges=self._challenges,
             metrics=self._metrics,
             keys=key_service(self._key_desk),

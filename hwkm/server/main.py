@@ -20,7 +20,7 @@ from hwkm.server.daemon import serve as run_daemon
 from hwkm.server.domain_command import domain_app
 from hwkm.server.exit_codes import exit_code_of
 from hwkm.server.logs import set_up_logs
-from hwkm.server.provisioning import add_domain_key, provision_token, sweep_nodes
+from hwkm.server.provisioning import add_domain_key, make_audit_log, provision_token, sweep_nodes
 
 app: Final = typer.Typer(
     name="hwkmd", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -77,8 +77,14 @@ def init(
             "--add-domain", help="Only make a domain key where there is none; with an SO PIN, spares."
         ),
     ] = False,
+    audit_log: Annotated[
+        bool, typer.Option("--audit-log", help="Make only an audit log, where there is none.")
+    ] = False,
 ) -> None:
     """Provision the token: make cohort, audit and domain key and anchor, and the files beside them."""
+    if audit_log:
+        typer.echo(f"made audit log {make_audit_log(load_config(config))}")
+        return
     if add_domain and destroy_existing:
         raise typer.BadParameter("--add-domain destroys nothing; give one of the two")
     if add_domain:

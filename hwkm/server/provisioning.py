@@ -16,6 +16,7 @@ from typing import Final
 from sqlalchemy.engine import make_url
 
 from hwkm.audit.log import AuditLog
+from hwkm.audit.published import Published
 from hwkm.audit.record import AuditEntry, Caller
 from hwkm.errors import ConfigError, TokenAlreadyProvisioned
 from hwkm.server.config import Config
@@ -104,6 +105,7 @@ async def provision_token(
         )
         upgrade(config.records_url)
         _note(config, "token.destroy" if existing else "token.provision")
+        Published(config.audit_directory).put_away()
         return Provisioned(inventory, config.pin_path if made else None)
 
 
@@ -119,6 +121,19 @@ async def add_domain_key(config: Config, so_pin_file: Path | None = None) -> tup
             inventory = await add_domain(config.core_settings(), so_pin_file=str(so_pin_file or ""))
         _note(config, "token.add_domain")
         return inventory.objects
+
+
+def make_audit_log(config: Config) -> Path:
+    """Make an audit log for a token that is provisioned, in place of one that was moved away.
+
+    Raises:
+        AuditError: there is one.
+        HwkmError: another daemon runs, or it cannot be made.
+    """
+    with StateDirectory.take(config.state_directory):
+        AuditLog.create(config.audit_directory)
+        _note(config, "audit.create")
+    return config.audit_directory
 
 
 async def find_existing(config: Config) -> Existing:
@@ -201,5 +216,6 @@ def _note(config: Config, operation: str) -> None:
     if not directory.exists() or not any(directory.iterdir()):
         AuditLog.create(directory)
     caller = Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
-    with AuditLog.open(directory, segment_bytes_max=config.audit.segment_bytes) as log:
+    signed = Published(directory).state().size
+    with AuditLog.open(directory, signed_size=signed, segment_bytes_max=config.audit.segment_bytes) as log:
         log.append_many([AuditEntry(caller, operation, "ok")])

@@ -217,8 +217,11 @@ class ApplicationKeyList(_Body, frozen=True, kw_only=True):
     application_keys: ApplicationKeys
 
 
-class AuditHead(_Body, frozen=True, kw_only=True):
-    """The newest audit record: keep it to notice a log that was cut."""
+class AuditCheckpoint(_Body, frozen=True, kw_only=True):
+    """A signed state of the audit log, as text: keep it to notice a log that was cut or written anew.
 
-    seq: int
-    hash: str
+    ``log_key`` is the public key that signed it.
+    """
+
+    checkpoint: str
+    log_key: str

@@ -21,6 +21,7 @@ Vault = Annotated[bytes, Meta(min_length=157, max_length=157)]
 Claim = Annotated[bytes, Meta(min_length=143, max_length=143)]
 Challenge = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Point = Annotated[bytes, Meta(min_length=65, max_length=65)]
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 # --- start -----------------------------------------------------------------------------------
@@ -149,11 +150,19 @@ class ReadStatistics(Message, frozen=True, kw_only=True, tag="read_statistics"):
     """Counts since the core started."""
 
 
+class SignCheckpoint(Message, frozen=True, kw_only=True, tag="sign_checkpoint"):
+    """Sign a state of the audit log; ``proof`` leads there from the state signed last in this life."""
+
+    size: Annotated[int, Meta(ge=0)]
+    root: Hash
+    proof: Annotated[tuple[Hash, ...], Meta(max_length=64)]
+
+
 class Stop(Message, frozen=True, kw_only=True, tag="stop"):
     """Make deferred changes durable, answer, and end."""
 
 
-VaultRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | Stop
+VaultRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | SignCheckpoint | Stop
 CoreRequest = VaultRequest | KeyRequest
 CoreStart = Serve | Provision | AddDomain | Inspect | Sweep
 
@@ -227,6 +236,12 @@ class Statistics(Message, frozen=True, kw_only=True, tag="statistics"):
     keys: KeyStatistics
 
 
+class CheckpointSigned(Message, frozen=True, kw_only=True, tag="checkpoint_signed"):
+    """The ECDSA signature (DER) under the text of the checkpoint."""
+
+    signature: bytes
+
+
 class Done(Message, frozen=True, kw_only=True, tag="done"):
     """It was done."""
 
@@ -248,6 +263,7 @@ CoreReply = (
     | VaultFaulted
     | CounterRead
     | Statistics
+    | CheckpointSigned
     | Done
     | Failed
     | KeyReply

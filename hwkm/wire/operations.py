@@ -101,8 +101,13 @@ APPLICATION_KEY_DELETE: Final = Operation(
     api.Nothing,
     api.VaultInfo,
 )
-AUDIT_HEAD: Final = Operation(
-    "audit.head", "GET", "/v1/audit/head", "The newest audit record.", api.Nothing, api.AuditHead
+AUDIT_CHECKPOINT: Final = Operation(
+    "audit.checkpoint",
+    "GET",
+    "/v1/audit/checkpoint",
+    "The audit log, signed as it is now.",
+    api.Nothing,
+    api.AuditCheckpoint,
 )
 
 # Keys are named in the body, in any of their four forms: an alias has slashes in it, and no path needs to.
@@ -359,8 +364,8 @@ OPERATIONS: Final = (
     APPLICATION_KEY_LIST,
     APPLICATION_KEY_PUT,
     APPLICATION_KEY_DELETE,
-    AUDIT_HEAD,
     *KEY_OPERATIONS,
     DOMAIN_STATUS,
     DOMAIN_ROTATE,
+    AUDIT_CHECKPOINT,
 )

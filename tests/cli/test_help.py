@@ -17,7 +17,11 @@ from hwkm.cli.main import app
 from hwkm.cli.reference import reference
 
 ROOT = Path(__file__).parents[2]
-PRINTS_NO_DATA = {"hwkm vault delete", "hwkm cohort trust", "hwkm completion"}
+PRINTS_NO_DATA = {
+    "hwkm vault delete", "hwkm cohort trust", "hwkm completion",
+    "hwkm audit key", "hwkm audit export", "hwkm audit prove", "hwkm audit consistency", "hwkm audit accept",
+    "hwkm audit witness-key", "hwkm audit cosign",
+}  # fmt: skip
 
 
 def commands(command: Any = None, name: str = "hwkm") -> Iterator[tuple[str, Any]]:
@@ -53,7 +57,8 @@ def test_every_command_that_was_promised_is_there() -> None:
         "vault create", "vault open", "vault list", "vault show", "vault rotate", "vault change-pin",
         "vault delete", "vault resume",
         "backup encrypt", "backup restore",
-        "audit verify", "audit show", "audit head",
+        "audit checkpoint", "audit key", "audit verify", "audit show", "audit export", "audit prove",
+        "audit check-proof", "audit consistency", "audit accept", "audit witness-key", "audit cosign",
         "cohort show", "cohort trust",
         "key create", "key list", "key show", "key describe", "key rotate", "key rotation", "key enable",
         "key disable", "key schedule-deletion", "key cancel-deletion", "key alias", "key unalias", "key tag",

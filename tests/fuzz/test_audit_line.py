@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,13 +11,18 @@ from hypothesis import strategies as st
 
 from hwkm.audit.log import AuditLog
 from hwkm.audit.reader import read
-from hwkm.audit.record import EMPTY_HEAD, AuditEntry, Caller, chain, parse_line
-from hwkm.audit.verify import verify
-from hwkm.errors import AuditError, FormatError
+from hwkm.audit.record import AuditEntry, Caller, encode_record, parse_line
+from hwkm.audit.tree import TreeWriter
+from hwkm.errors import AuditError, FormatError, LogError
+from tests.unit.audit.examples import make_log, sign, verified
 
-GOOD = chain(
-    AuditEntry(Caller(gid=1, pid=2, uid=3), "vault.open", "ok", "r", bytes(17)), EMPTY_HEAD, 0
-).encode()
+GOOD = encode_record(
+    AuditEntry(
+        Caller(gid=1, pid=2, uid=3), "vault.open", "ok", "r", bytes(17), context={"tenant": "é", "a": "b"}
+    ),
+    0,
+    0,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -46,14 +52,36 @@ def test_a_line_parses_or_raises_format_error(line: bytes) -> None:
         assert parse_line(line).encode() == line
 
 
+def read_all(log: Path) -> None:
+    """Everything that reads a log."""
+    with suppress(AuditError, LogError):
+        verified(log)
+    with suppress(AuditError):
+        list(read(log))
+    with suppress(AuditError):
+        TreeWriter.open(log)
+    with suppress(AuditError):
+        AuditLog.open(log).close()
+        verified(log)
+
+
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(lines, max_size=4).map(b"\n".join))
-def test_a_file_verifies_reads_and_opens_or_raises_audit_error(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "0000000000000001.jsonl").write_bytes(content)
-    with suppress(AuditError):
-        verify(tmp_path)
-    with suppress(AuditError):
-        list(read(tmp_path))
-    with suppress(AuditError):
-        AuditLog.open(tmp_path).close()
-        verify(tmp_path)
+@given(st.lists(lines, max_size=4).map(b"\n ".join))
+def test_a_segment_verifies_reads_and_opens_or_raises_a_typed_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "records").mkdir(exist_ok=True)
+    (tmp_path / "records/0000000000000000.jsonl").write_bytes(content)
+    read_all(tmp_path)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["checkpoint", "tile/0/000.p/3", "tile/entries/000.p/3", "witnessed/3"]),
+    content=st.binary(max_size=400),
+)
+def test_a_published_file_is_read_or_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    log = Path(tempfile.mkdtemp(dir=tmp_path)) / "audit"
+    make_log(log, 3)
+    sign(log, 3)
+    (log / name).parent.mkdir(parents=True, exist_ok=True)
+    (log / name).write_bytes(content)
+    read_all(log)

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from hwkm.audit.log import AuditLog
+from hwkm.audit.published import Published
 from hwkm.store.nodes import SqliteNodeStore
 from hwkm.store.records import Records
 from tests.fault.store.children import commit
-from tests.unit.audit.examples import entry
+from tests.unit.audit.examples import entry, sign
 from tests.unit.store.examples import KEYS, blob, handle, sqlite_url, vault
 
 ACKNOWLEDGED: Final = "acknowledged"
@@ -74,13 +75,18 @@ def replace_vaults(directory: Path) -> None:
 
 
 def append_records(directory: Path) -> None:
-    """Append to small segments of an audit log, in groups of three; two lives."""
+    """Append to small segments of an audit log, in groups of three, now and then signed for; two lives."""
     log_directory = directory / "audit"
     for _ in range(LIVES):
-        with AuditLog.open(log_directory, segment_bytes_max=SEGMENT_BYTES_MAX) as log:
-            for _ in range(APPENDS):
+        signed_size = Published(log_directory).state().size
+        with AuditLog.open(
+            log_directory, signed_size=signed_size, segment_bytes_max=SEGMENT_BYTES_MAX, prepared_bytes=1500
+        ) as log:
+            for number in range(APPENDS):
                 log.append_many([entry(1), entry(2), entry(3)])
                 acknowledge(directory)
+                if number % 3 == 2:
+                    sign(log_directory, log.size)
 
 
 class _Careless(sqlite3.Connection):

@@ -288,28 +288,3 @@ class TestService:
             ["bash", "-c", command], env=person.environment, capture_output=True, text=True, timeout=60
         )
         assert "Traceback" not in done.stderr
-
-
-class TestAudit:
-    def test_the_log_is_verified_and_shown(self, daemon: Daemon, person: Person, vault: str) -> None:
-        made = person.create(vault)
-        person.run("vault", "open", vault, pin="0418", status=10)
-        head = person.run("audit", "head").stdout.strip()
-        log = daemon.state_directory / "audit"
-        verified = person.json("audit", "verify", log, "--expect", head, "--live")
-        assert verified["records"] >= int(head.split(":")[0])
-        shown = person.run("audit", "show", log, "--vault", made["handle"], "--json").stdout
-        records = [json.loads(line) for line in shown.splitlines()]
-        assert [(r["operation"], r["outcome"]) for r in records if r["operation"] != "vault.challenge"] == [
-            ("vault.create", "ok"),
-            ("vault.open", "wrong_knowledge_factor"),
-        ]
-        table = person.run("audit", "show", log, "--outcome", "wrong_knowledge_factor").stdout
-        assert made["handle"] in table
-
-    def test_a_log_that_is_not_the_one_seen_before_is_refused(self, daemon: Daemon, person: Person) -> None:
-        log = daemon.state_directory / "audit"
-        seq, _ = person.run("audit", "head").stdout.strip().split(":")
-        person.run("audit", "verify", log, "--live", "--expect", f"{seq}:{'0' * 64}", status=23)
-        person.run("audit", "verify", log, "--live", "--expect", "nonsense", status=2)
-        person.run("audit", "verify", person.home / "none", status=22)

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from hwkm.audit.reader import read
-from hwkm.audit.verify import verify
 from hwkm.errors import RateLimited, TokenError, Unavailable, VaultLocked, WrongKnowledgeFactor
 from hwkm.server.exit_codes import EXIT_CONFIG, EXIT_NO_MATCH, EXIT_TRY_AGAIN
+from tests.audit_log import verify_audit_log
 from tests.core_process import Device, MemoryToken
 from tests.daemon import HWKMD, Daemon, can_connect
 from tests.devices import ALL, make_device
@@ -71,7 +71,8 @@ def test_a_vault_lives_through_restarts_and_crashes_of_both_processes(device: De
             assert vaults.guess(vault, vault.kf_hash) == vault.recovery_key
             assert vaults.show(vault).attempts_remaining == 10
         assert daemon.terminate() == 0
-        verify(daemon.state_directory / "audit")
+        report = verify_audit_log(daemon)
+        assert report.signed == report.records
 
 
 def test_the_core_is_back_soon_after_it_was_killed(memory: MemoryToken) -> None:

@@ -19,7 +19,6 @@ import msgspec
 import pytest
 
 from hwkm.audit.reader import read
-from hwkm.audit.verify import verify
 from hwkm.errors import (
     ChallengeRefused,
     ClaimRefused,
@@ -39,6 +38,7 @@ from hwkm.store.records import Records
 from hwkm.store.vault_record import VaultRecord
 from hwkm.wire import api
 from hwkm.wire.problems import ProblemBody
+from tests.audit_log import verify_audit_log
 from tests.core_process import Device, MemoryToken
 from tests.daemon import Daemon
 from tests.devices import ALL, make_device
@@ -302,7 +302,8 @@ def test_a_full_disk_withholds_the_verdict_and_the_same_claim_is_answered_later(
         assert finish(mine, right, vaults.present(mine, right).response) == mine.recovery_key
         assert http.get("/healthz").status_code == 200
         assert daemon.terminate() == 0
-        verify(daemon.state_directory / "audit")
+        report = verify_audit_log(daemon)
+        assert report.signed == report.records
 
 
 def test_a_full_disk_below_the_core_charges_nothing_and_passes(tmp_path: Path) -> None:
@@ -357,7 +358,7 @@ def test_what_belongs_to_somebody_else_is_not_there(tmp_path: Path) -> None:
             with pytest.raises(VaultExists):
                 vaults.create(theirs, "mine")
             vaults.create(seal(cohort), "theirs")
-            denied = http.get("/v1/audit/head")
+            denied = http.get("/v1/audit/checkpoint")
             assert (denied.status_code, denied.json()["error"]["code"]) == (403, "access_denied")
         policy.write_text('[[rule]]\nanyone = true\noperations = ["*"]\nvaults = "any"\n')
         daemon.restart()
@@ -374,7 +375,7 @@ def test_the_kernel_says_who_is_calling(daemon: Daemon) -> None:
     daemon.socket_path.chmod(0o666)
     program = (
         "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
-        "s.sendall(b'GET /v1/audit/head HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n');"
+        "s.sendall(b'GET /v1/audit/checkpoint HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n');"
         "print(s.recv(65536).split()[1].decode())"
     )
     options = {"user": uid, "group": uid, "extra_groups": ()} if os.geteuid() == 0 else {}
@@ -388,7 +389,7 @@ def test_the_kernel_says_who_is_calling(daemon: Daemon) -> None:
     )
     assert done.stdout.strip() == ("403" if os.geteuid() == 0 else "200")
     newest = [
-        record for record in read(daemon.state_directory / "audit") if record.operation == "audit.head"
+        record for record in read(daemon.state_directory / "audit") if record.operation == "audit.checkpoint"
     ][-1]
     assert newest.caller.uid == uid
 

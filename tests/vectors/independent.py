@@ -15,6 +15,7 @@ import hmac
 import json
 import struct
 import unicodedata
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -708,6 +709,67 @@ def domain_token_document() -> Document:
     }
 
 
+# --- audit log -------------------------------------------------------------------------------
+
+
+def audit_record(fields: Document) -> Document:
+    """A record: sorted names, no white space, and CRC-32 of the line with zeros for the checksum."""
+    unset = json.dumps(
+        fields | {"check": "00000000"}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    check = f"{zlib.crc32(unset.encode()):08x}"
+    line = json.dumps(fields | {"check": check}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {"line": line, "leaf_hash": log.sha256(b"\0" + line.encode())}
+
+
+def audit_log_document() -> Document:
+    handle, moment = bytes(range(17)).hex(), "2025-12-31T23:59:59.007Z"
+    arn = "arn:aws:kms:us-east-1:000000000001:key/0d990263-6481-4bd8-a1ae-7d36e7e0c8a1"
+    records: list[Document] = [
+        {
+            "caller": {"uid": 1000, "gid": 1000, "pid": 4242},
+            "operation": "vault.open",
+            "outcome": "wrong_knowledge_factor",
+            "request": "0a1b2c3d-1",
+            "vault": handle,
+        },
+        {
+            "caller": {"access_key": "AKIAEXAMPLE", "account": "000000000001"},
+            "operation": "key.decrypt",
+            "outcome": "ok",
+            "request": "0a1b2c3d-2",
+            "key": arn,
+            "key_version": 3,
+            "context": {"tenant": "alice", "object": "Grüße\n\u2028🗝"},
+        },
+        {
+            "caller": {"uid": 0, "gid": 0, "pid": 1},
+            "operation": "audit.repair",
+            "outcome": "torn_tail_dropped",
+            "detail": {"dropped_bytes": "17"},
+        },
+    ]
+    made = [audit_record(fields | {"index": index, "time": moment}) for index, fields in enumerate(records)]
+    entries = [record["line"].encode() for record in made]
+    private_key = fixed("audit private key")
+    point = p256.public_key(private_key)
+    origin = "hwkm.audit/" + log.sha256(point).hex()[:32]
+    text = f"{origin}\n{len(entries)}\n{log.text64(log.mth(entries))}\n"
+    signature = log.ecdsa(private_key, fixed("audit nonce"), text.encode())
+    signed = text + "\n" + log.line(origin, log.sha256(log.spki(point))[:4], signature)
+    return {
+        "spec": "docs/spec/audit-log.md",
+        "origin": ORIGIN,
+        "records": made,
+        "roots": [log.mth(entries[:size]) for size in range(len(entries) + 1)],
+        "bundle": log.bundle(entries),
+        "audit_private_key": private_key,
+        "audit_point": point,
+        "log_key": log.vkey(origin, 2, log.spki(point)),
+        "checkpoint": signed,
+    }
+
+
 # --- files -----------------------------------------------------------------------------------
 
 DOCUMENTS: dict[str, Callable[[], Document]] = {
@@ -722,6 +784,7 @@ DOCUMENTS: dict[str, Callable[[], Document]] = {
     "hwkm_wrapped_key.json": wrapped_key_document,
     "hwkm_domain_token.json": domain_token_document,
     "hwkm_log.json": log_document,
+    "hwkm_audit_log.json": audit_log_document,
 }
 
 

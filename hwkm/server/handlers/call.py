@@ -12,6 +12,7 @@ import msgspec
 
 from hwkm.errors import FormatError, VaultNotFound
 from hwkm.server.audit_writer import AuditWriter
+from hwkm.server.checkpoints import Checkpoints
 from hwkm.server.core_calls import CoreCalls
 from hwkm.server.keys.domain import DomainRotation
 from hwkm.server.keys.principal import KeyCall
@@ -37,6 +38,7 @@ class Desk:
     supervisor: CoreSupervisor
     records: RecordThread
     audit: AuditWriter
+    checkpoints: Checkpoints
     challenges: OpenChallenges
     metrics: Metrics
     keys: KeyService

@@ -1,10 +1,10 @@
-"""Operations on the daemon itself: status, cohort, head of the audit log."""
+"""Operations on the daemon itself: status, cohort, checkpoint of the audit log."""
 
 from __future__ import annotations
 
 import hwkm
 from hwkm.server.handlers.call import Call, Desk
-from hwkm.wire.api import AuditHead, CohortInfo, Nothing, Status, TokenInfo
+from hwkm.wire.api import AuditCheckpoint, CohortInfo, Nothing, Status, TokenInfo
 from hwkm.wire.core_messages import Ready, TokenFacts
 
 
@@ -17,6 +17,7 @@ async def status(desk: Desk, _call: Call[Nothing]) -> Status:
         supervisor.detail,
         "the attempt state does not match the token: no vault is opened" if halted else "",
         desk.audit.failure,
+        desk.checkpoints.failure,
     )
     return Status(
         version=hwkm.__version__,
@@ -38,9 +39,10 @@ async def cohort(desk: Desk, _call: Call[Nothing]) -> CohortInfo:
     return _cohort(desk, desk.core.ready)
 
 
-async def audit_head(desk: Desk, _call: Call[Nothing]) -> AuditHead:
-    """The newest durable audit record; the record of this very request comes after it."""
-    return AuditHead(seq=desk.audit.head.seq, hash=desk.audit.head.hash)
+async def audit_checkpoint(desk: Desk, _call: Call[Nothing]) -> AuditCheckpoint:
+    """A signed state of the audit log; the record of this very request comes after it."""
+    note, key = await desk.checkpoints.newest()
+    return AuditCheckpoint(checkpoint=note.encode().decode(), log_key=str(key))
 
 
 def _cohort(desk: Desk, ready: Ready) -> CohortInfo:

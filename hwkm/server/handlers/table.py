@@ -30,7 +30,6 @@ HANDLERS: Final[Mapping[Operation, Handler]] = MappingProxyType(
         operations.APPLICATION_KEY_LIST: application_keys.list_keys,
         operations.APPLICATION_KEY_PUT: application_keys.put,
         operations.APPLICATION_KEY_DELETE: application_keys.delete,
-        operations.AUDIT_HEAD: service.audit_head,
         operations.DOMAIN_STATUS: domain.status,
         operations.DOMAIN_ROTATE: domain.rotate,
         operations.KEY_CREATE: keys.create,
@@ -65,5 +64,6 @@ HANDLERS: Final[Mapping[Operation, Handler]] = MappingProxyType(
         operations.KEY_SIGN: keys.sign,
         operations.KEY_VERIFY: keys.verify,
         operations.KEY_DERIVE_SHARED_SECRET: keys.derive_shared_secret,
+        operations.AUDIT_CHECKPOINT: service.audit_checkpoint,
     }
 )

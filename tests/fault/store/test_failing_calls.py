@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from hwkm.audit.reader import read
-from hwkm.audit.verify import verify
 from hwkm.errors import StorageUnavailable
-from tests.unit.audit.examples import entry, make_log, opened, segments
+from tests.unit.audit.examples import entry, make_log, opened, segments, verified
 
 
 def failing(*_arguments: object) -> None:
@@ -38,16 +37,15 @@ def test_a_failed_write_is_rolled_back_and_the_log_goes_on(
     log = make_log(tmp_path / "audit", 2)
     before = segments(log)[0].read_bytes()
     with opened(log) as writer:
-        head = writer.head
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fault)
             with pytest.raises(StorageUnavailable):
                 writer.append_many([entry(7), entry(8)])
-            assert writer.head == head
+            assert writer.size == 2
         assert segments(log)[0].read_bytes() == before
         writer.append_many([entry(9)])
     assert [record.request for record in read(log)] == ["request-0", "request-1", "request-9"]
-    assert verify(log).seq == 3
+    assert verified(log).records == 3
 
 
 def test_a_log_that_cannot_be_rolled_back_takes_nothing_more_until_it_is_opened_again(
@@ -63,20 +61,20 @@ def test_a_log_that_cannot_be_rolled_back_takes_nothing_more_until_it_is_opened_
         with pytest.raises(StorageUnavailable, match="opened again"):
             writer.append_many([entry(8)])
     with opened(log) as writer:
-        assert writer.head.seq == 3
+        assert writer.size == 3
     assert [record.operation for record in read(log)] == ["vault.open", "vault.open", "audit.repair"]
-    assert verify(log).seq == 3
+    assert verified(log).records == 3
 
 
 def test_a_segment_that_cannot_be_made_is_made_at_the_next_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = make_log(tmp_path / "audit", 3)
-    with opened(log, segment_bytes_max=1000) as writer:
+    with opened(log, segment_bytes_max=500) as writer:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", failing)
             with pytest.raises(StorageUnavailable):
                 writer.append_many([entry(7)])
         writer.append_many([entry(8)])
-    assert [path.name for path in segments(log)] == ["0000000000000001.jsonl", "0000000000000004.jsonl"]
-    assert verify(log).seq == 4
+    assert [path.name for path in segments(log)] == ["0000000000000000.jsonl", "0000000000000003.jsonl"]
+    assert verified(log).records == 4

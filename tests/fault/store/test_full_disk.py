@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hwkm.audit.reader import read
-from hwkm.audit.verify import verify
 from tests.fault.store.children import fill_audit_log, fill_nodes, fill_records, repair_audit_log
 from tests.fault.store.processes import run
-from tests.unit.audit.examples import make_log, opened, segments
+from tests.unit.audit.examples import make_log, opened, segments, verified
 
 
 def test_node_store_on_a_full_disk(tmp_path: Path) -> None:
@@ -30,6 +29,6 @@ def test_a_torn_audit_log_on_a_full_disk_is_repaired_when_there_is_room(tmp_path
     path.write_bytes(torn)
     assert run(repair_audit_log, tmp_path) == "0\n"
     with opened(log) as reopened:
-        assert reopened.head.seq == 3
+        assert reopened.size == 3
     assert [record.operation for record in read(log)][-1] == "audit.repair"
-    assert verify(log).seq == 3
+    assert verified(log).records == 3

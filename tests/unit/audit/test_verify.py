@@ -1,4 +1,4 @@
-"""Verification finds every change, names its place, and needs a kept head to see a cut."""
+"""Verification finds every change and names its place: the record, the tile, or the checkpoint."""
 
 from __future__ import annotations
 
@@ -6,21 +6,44 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
-from hwkm.audit.record import AuditHead, AuditRecord, hash_of_line, parse_line
 from hwkm.audit.verify import verify
-from hwkm.errors import AuditError
-from tests.unit.audit.examples import make_log, opened, segments
+from hwkm.errors import AuditError, FormatError, LogError, NotConsistent, NoteUnverified, RolledBack
+from hwkm.secret import SecretBytes
+from hwkm.tlog.checkpoint import Checkpoint
+from hwkm.tlog.note import SignedNote
+from hwkm.tlog.note_keys import KeyType, PrivateNoteKey
+from tests.unit.audit.examples import LOG_KEY, append, make_log, segments, sign, signed, verified
 
-RECORDS = 8
+RECORDS = 300
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log of 8 records in 3 segments."""
-    return make_log(tmp_path_factory.mktemp("original") / "audit", RECORDS, segment_bytes_max=1000)
+    """A log of 300 records in 3 segments, signed at 100 and 290."""
+    log = make_log(tmp_path_factory.mktemp("original") / "audit", 0)
+    for number in range(0, 100, 10):
+        append(log, *range(number, number + 10))
+    sign(log, 100)
+    path = segments(log)[0]
+    path.rename(path)
+    append(log, *range(100, RECORDS))
+    split(log, 120)
+    split(log, 280)
+    sign(log, 290)
+    return log
+
+
+def split(log: Path, index: int) -> None:
+    """Let a new segment begin at this record."""
+    last = segments(log)[-1]
+    lines = last.read_bytes().splitlines(keepends=True)
+    at = index - int(last.stem)
+    last.write_bytes(b"".join(lines[:at]))
+    (log / f"records/{index:016d}.jsonl").write_bytes(b"".join(lines[at:]))
 
 
 @pytest.fixture
@@ -35,62 +58,105 @@ def lines(path: Path) -> list[bytes]:
 
 
 def forged(line: bytes, **changes: object) -> bytes:
-    """A record that was changed by someone who computes its hash anew."""
-    record = json.loads(line) | changes
+    """A record that was changed by someone who computes its checksum anew."""
+    record = json.loads(line) | changes | {"check": "00000000"}
     encoded = json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
-    record["hash"] = hash_of_line(encoded)
-    return json.dumps(record, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    check = b'"check":"%08x"' % crc32(encoded)
+    return encoded.replace(b'"check":"00000000"', check) + b"\n"
+
+
+def replace_line(log: Path, index: int, new: bytes) -> None:
+    path = [segment for segment in segments(log) if int(segment.stem) <= index][-1]
+    content = lines(path)
+    content[index - int(path.stem)] = new
+    path.write_bytes(b"".join(content))
+
+
+def line_of(log: Path, index: int) -> bytes:
+    path = [segment for segment in segments(log) if int(segment.stem) <= index][-1]
+    return lines(path)[index - int(path.stem)].removeprefix(b" ")
 
 
 def test_a_whole_log_passes(log: Path) -> None:
-    assert verify(log).seq == RECORDS
+    report = verified(log)
+    assert (report.records, report.signed) == (RECORDS, 290)
     assert len(segments(log)) == 3
+    assert report.checkpoint is not None
 
 
-def test_a_flipped_bit_in_any_byte_of_any_record_is_found_and_named(log: Path) -> None:
-    for path in segments(log):
+def test_a_flipped_bit_in_any_byte_of_any_file_is_found_and_named(tmp_path: Path) -> None:
+    """Every byte of records, tiles, bundles and checkpoint of a small log; one bit of each."""
+    log = make_log(tmp_path / "audit", 4)
+    sign(log, 3)
+    files = [path for path in log.rglob("*") if path.is_file()]
+    assert {path.relative_to(log).parts[0] for path in files} == {"records", "tile", "checkpoint"}
+    for path in files:
         whole = path.read_bytes()
-        line = 1
-        for offset, byte in enumerate(whole):
+        for offset in range(len(whole)):
             flipped = bytearray(whole)
             flipped[offset] ^= 1 << (offset % 8)
             path.write_bytes(flipped)
-            with pytest.raises(AuditError, match=rf"^segment {path.name}, line {line}: "):
-                verify(log)
-            line += byte == ord("\n")
+            with pytest.raises((AuditError, LogError)) as found:
+                verified(log)
+            assert named(path.relative_to(log), str(found.value)), (path, offset, str(found.value))
         path.write_bytes(whole)
-    assert verify(log).seq == RECORDS
+    assert verified(log).records == 4
 
 
-def test_a_record_changed_with_its_hash_is_found_at_the_one_after_it(log: Path) -> None:
-    path = segments(log)[0]
-    first, second, *rest = lines(path)
-    path.write_bytes(b"".join([forged(first, outcome="wrong_knowledge_factor"), second, *rest]))
-    with pytest.raises(AuditError, match=r"line 2: record 2 does not follow"):
-        verify(log)
+def named(path: Path, message: str) -> bool:
+    """Whether a message names the file, or the record."""
+    return str(path) in message or (path.parts[0] == "records" and "record " in message)
 
 
-def test_a_change_at_the_end_of_a_segment_is_found_in_the_next(log: Path) -> None:
-    path = segments(log)[0]
-    *rest, last = lines(path)
-    path.write_bytes(b"".join([*rest, forged(last, outcome="wrong_knowledge_factor")]))
-    with pytest.raises(AuditError, match=rf"segment {segments(log)[1].name}, line 1"):
-        verify(log)
+@pytest.mark.parametrize("index", [0, 99, 119, 120, 255, 256, 289])
+def test_a_record_forged_with_its_checksum_is_named(log: Path, index: int) -> None:
+    replace_line(log, index, forged(line_of(log, index), outcome="wrong_knowledge_factor"))
+    with pytest.raises(AuditError, match=rf"^record {index} was changed"):
+        verified(log)
+
+
+def test_a_record_forged_together_with_its_tile_and_bundle_is_named_by_the_next_level(log: Path) -> None:
+    """Somebody who can write all files, but cannot sign."""
+    replace_line(log, 7, forged(line_of(log, 7), outcome="denied"))
+    checkpoint = (log / "checkpoint").read_bytes()
+    shutil.rmtree(log / "tile")
+    (log / "checkpoint").unlink()
+    sign(log, 290)
+    (log / "checkpoint").write_bytes(checkpoint)
+    with pytest.raises(NotConsistent, match=r"^checkpoint, of 290 records, has another root"):
+        verified(log)
+
+
+def test_a_damaged_tile_is_named_and_not_taken_for_a_damaged_record(log: Path) -> None:
+    for name in ("tile/0/000", "tile/0/001.p/34", "tile/1/000.p/1", "tile/entries/000"):
+        path = log / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:20] + bytes([whole[20] ^ 1]) + whole[21:])
+        with pytest.raises(AuditError, match=rf"^{name} is damaged"):
+            verified(log)
+        path.write_bytes(whole[:-1])
+        with pytest.raises(AuditError, match=rf"^{name} is damaged"):
+            verified(log)
+        path.unlink()
+        with pytest.raises(AuditError, match=rf"^{name} is missing"):
+            verified(log)
+        path.write_bytes(whole)
+    assert verified(log).signed == 290
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda content: [content[0], content[2]],
-        lambda content: [content[1], content[0], content[2]],
-        lambda content: [content[0], content[0], content[1], content[2]],
+        lambda content: [content[0], *content[2:]],
+        lambda content: [content[1], content[0], *content[2:]],
+        lambda content: [content[0], content[0], *content[1:]],
         lambda content: content[1:],
         lambda content: content[:-1],
         lambda content: [*content, b"\n"],
-        lambda content: [b"", b"\n", *content],
-        lambda content: [*content, b"x" * 5000 + b"\n"],
+        lambda content: [b"\n", *content],
+        lambda content: [*content, b"x" * 70_000 + b"\n"],
         lambda content: [line.replace(b"\n", b"\r\n") for line in content],
-        lambda content: [content[0], content[1], content[2].rstrip(b"\n")],
+        lambda content: [*content[:-1], content[-1].rstrip(b"\n")],
     ],
     ids=["cut out", "swapped", "doubled", "first gone", "last gone", "empty line", "empty first", "huge",
          "crlf", "incomplete"],
@@ -102,14 +168,14 @@ def test_lines_cannot_be_moved_removed_or_added(
     path = segments(log)[segment]
     path.write_bytes(b"".join(change(lines(path))))
     with pytest.raises(AuditError):
-        verify(log)
+        verified(log)
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_segment_cannot_be_removed_from_the_front_or_the_middle(log: Path, index: int) -> None:
     segments(log)[index].unlink()
     with pytest.raises(AuditError, match="missing"):
-        verify(log)
+        verified(log)
 
 
 def test_segments_cannot_change_places(log: Path) -> None:
@@ -118,73 +184,95 @@ def test_segments_cannot_change_places(log: Path) -> None:
     first.write_bytes(contents[1])
     second.write_bytes(contents[0])
     with pytest.raises(AuditError):
-        verify(log)
+        verified(log)
 
 
-def test_a_segment_of_another_log_does_not_fit(log: Path, tmp_path: Path) -> None:
-    with opened(log) as appended:
-        head = appended.head
-    other = make_log(tmp_path / "other", RECORDS, segment_bytes_max=1000)
-    content = lines(segments(other)[2])
-    segments(log)[2].write_bytes(b"".join(forged(line, outcome="other") for line in content[:1]) + content[1])
-    with pytest.raises(AuditError):
-        verify(log, head)
+def test_records_that_were_signed_for_cannot_be_cut_off(log: Path) -> None:
+    path = segments(log)[-1]
+    path.write_bytes(b"".join(lines(path)[:-15]))
+    with pytest.raises(RolledBack, match="has 285 records; checkpoint was signed for 290"):
+        verified(log)
+
+
+def test_a_log_rolled_back_as_a_whole_passes_alone_and_fails_against_a_kept_checkpoint(
+    log: Path, original: Path
+) -> None:
+    kept = SignedNote.parse((original / "checkpoint").read_bytes())
+    earlier = make_log(log.parent / "earlier", 0)
+    append(earlier, *range(100))
+    sign(earlier, 100)
+    assert verified(earlier).records == 100
+    with pytest.raises(RolledBack, match="has 100 records; yesterday was signed for 290"):
+        verified(earlier, yesterday=kept)
+
+
+def test_a_log_written_anew_and_signed_passes_alone_and_fails_against_a_kept_checkpoint(
+    log: Path, original: Path
+) -> None:
+    kept = SignedNote.parse((original / "checkpoint").read_bytes())
+    anew = make_log(log.parent / "anew", 0)
+    append(anew, *range(5, RECORDS + 5))
+    sign(anew, RECORDS)
+    assert verified(anew).signed == RECORDS
+    with pytest.raises(NotConsistent, match="yesterday, of 290 records, has another root"):
+        verified(anew, yesterday=kept)
+
+
+def test_a_log_that_has_grown_still_contains_what_was_kept(log: Path) -> None:
+    kept = SignedNote.parse((log / "checkpoint").read_bytes())
+    append(log, *range(RECORDS, RECORDS + 300))
+    sign(log, RECORDS + 290)
+    assert verified(log, yesterday=kept).signed == RECORDS + 290
+
+
+def test_a_checkpoint_of_another_key_or_log_is_refused(log: Path) -> None:
+    stranger = PrivateNoteKey(LOG_KEY.name, SecretBytes(bytes(32)))
+    with pytest.raises(NoteUnverified, match=r"^checkpoint: no known key"):
+        verify(log, stranger.public(KeyType.ED25519))
+    state = Checkpoint.parse(SignedNote.parse((log / "checkpoint").read_bytes()).text)
+    (log / "checkpoint").write_bytes(signed(state, stranger).encode())
+    with pytest.raises(NoteUnverified, match=r"^checkpoint: no known key"):
+        verified(log)
+
+
+def test_an_empty_checkpoint_of_this_log_is_no_way_around(log: Path) -> None:
+    """Without a checkpoint nothing is signed for, and the report says so."""
+    (log / "checkpoint").unlink()
+    assert verified(log).signed == 0
+    (log / "checkpoint").write_bytes(b"")
+    with pytest.raises(AuditError, match="checkpoint is damaged"):
+        verified(log)
 
 
 def test_other_files_in_the_directory_do_not_matter(log: Path) -> None:
     (log / "notes.txt").write_text("hello")
-    (log / "1.jsonl").write_text("hello")
-    assert verify(log).seq == RECORDS
-
-
-def test_a_log_cut_at_its_end_passes_alone_and_fails_against_a_head_kept_elsewhere(log: Path) -> None:
-    head = verify(log)
-    path = segments(log)[-1]
-    path.write_bytes(b"".join(lines(path)[:-1]))
-    assert verify(log).seq == RECORDS - 1
-    with pytest.raises(AuditError, match="ends at record 7; record 8 was seen"):
-        verify(log, head)
-
-
-def test_a_log_written_anew_passes_alone_and_fails_against_a_head_kept_elsewhere(
-    log: Path, tmp_path: Path
-) -> None:
-    head = verify(log)
-    content = [forged(line, outcome="other") for path in segments(log) for line in lines(path)[:1]][:1]
-    rewritten = tmp_path / "rewritten"
-    rewritten.mkdir()
-    for _ in range(RECORDS - 1):
-        before = parse_line(content[-1].rstrip(b"\n"))
-        content.append(forged(content[-1], seq=before.seq + 1, prev=before.hash))
-    (rewritten / "0000000000000001.jsonl").write_bytes(b"".join(content))
-    assert verify(rewritten).seq == RECORDS
-    with pytest.raises(AuditError, match="written anew"):
-        verify(rewritten, head)
-
-
-def test_a_log_that_has_grown_since_a_head_was_kept_still_holds_it(log: Path) -> None:
-    record = _record(segments(log)[1], 0)
-    assert verify(log, record.head).seq == RECORDS
-    with pytest.raises(AuditError, match="written anew"):
-        verify(log, AuditHead(record.seq, "0" * 64))
-
-
-def _record(path: Path, line: int) -> AuditRecord:
-    return parse_line(lines(path)[line].rstrip(b"\n"))
+    (log / "records/1.jsonl").write_text("hello")
+    assert verified(log).records == RECORDS
 
 
 def test_an_incomplete_last_line_fails_unless_a_daemon_may_be_writing_it(log: Path) -> None:
     path = segments(log)[-1]
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(AuditError, match="incomplete"):
-        verify(log)
-    assert verify(log, live=True).seq == RECORDS - 1
+        verified(log)
+    assert verify(log, LOG_KEY, live=True).records == RECORDS - 1
     first = segments(log)[0]
     first.write_bytes(first.read_bytes()[:-1])
     with pytest.raises(AuditError, match="incomplete"):
-        verify(log, live=True)
+        verify(log, LOG_KEY, live=True)
+
+
+def test_progress_is_told(log: Path) -> None:
+    told: list[int] = []
+    verify(log, LOG_KEY, progress=told.append)
+    assert told == [0]
 
 
 def test_no_log_is_not_an_empty_log(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="no audit log"):
-        verify(tmp_path)
+        verified(tmp_path)
+
+
+def test_a_kept_file_that_is_no_checkpoint_is_refused(log: Path) -> None:
+    with pytest.raises(FormatError):
+        verify(log, LOG_KEY, seen={"kept": b"nonsense"})

@@ -43,7 +43,7 @@ def every_call() -> list[calls.Call[Any]]:
         calls.list_application_keys(HANDLE),
         calls.put_application_key(HANDLE, "photos", PUT),
         calls.delete_application_key(HANDLE, "photos"),
-        calls.audit_head(),
+        calls.audit_checkpoint(),
         *every_key_call(),
     ]
 
@@ -155,7 +155,7 @@ def test_an_answer_that_is_not_ours_is_an_error_by_its_status(status: int, expec
 )
 def test_an_answer_that_does_not_fit_is_refused(body: bytes) -> None:
     with pytest.raises(FormatError):
-        calls.audit_head().read_answer(200, body)
+        calls.audit_checkpoint().read_answer(200, body)
 
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=200))

@@ -54,11 +54,11 @@ def _answer_all(listener: socket.socket, answers: tuple[bytes, ...]) -> None:
 def ask(path: Path, kind: str) -> Any:
     if kind == "sync":
         with RecoveryAgent(path) as agent:
-            return agent.audit_head()
+            return agent.audit_checkpoint()
 
     async def asked() -> Any:
         async with AsyncRecoveryAgent(path) as agent:
-            return await agent.audit_head()
+            return await agent.audit_checkpoint()
 
     return asyncio.run(asked())
 

@@ -37,7 +37,7 @@ def test_by_default_everybody_is_an_owner_and_root_may_do_everything() -> None:
     assert owner["vault.open"] is Scope.OWN
     assert owner["application_key.put"] is Scope.OWN
     assert owner["status"] is Scope.OWN
-    assert "audit.head" not in owner
+    assert "audit.checkpoint" not in owner
     for uid in (0, os.geteuid()):
         everything = policy.grants(Peer(1, uid, 0, frozenset({0})))
         assert set(everything) == set(OPERATION_NAMES)
