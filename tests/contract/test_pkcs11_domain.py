@@ -316,6 +316,21 @@ def test_a_generation_that_is_not_whole_is_tampering(softhsm: SoftHsmDevice) -> 
         open_token(softhsm)
 
 
+def test_a_domain_key_removed_is_tampering_until_another_is_added(softhsm: SoftHsmDevice) -> None:
+    name = new_name()
+    with domain_on(softhsm) as domain:
+        wrapped = domain.create(name, SYMMETRIC).wrapped
+    with user_session(softhsm) as session:
+        labelled(session, "hwkm.domain.1").destroy()
+    with pytest.raises(AnchorTampered, match="no domain key"):
+        open_token(softhsm)
+    add_domain(softhsm, by_officer=False)
+    with domain_on(softhsm) as domain:
+        assert domain.generations() == (1,)
+        with pytest.raises(WrappedKeyRefused):
+            domain.load(name, SYMMETRIC, wrapped)
+
+
 def test_two_domain_keys_of_one_generation_are_tampering(softhsm: SoftHsmDevice) -> None:
     with user_session(softhsm) as session:
         session.generate_key(

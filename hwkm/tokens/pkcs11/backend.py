@@ -17,7 +17,7 @@ from hwkm.tokens.pkcs11.anchor import Pkcs11Anchor
 from hwkm.tokens.pkcs11.ceremony import make_spares
 from hwkm.tokens.pkcs11.direct import DirectHmac
 from hwkm.tokens.pkcs11.domain import Pkcs11Domain
-from hwkm.tokens.pkcs11.domain_objects import find_domain_keys, make_domain_key
+from hwkm.tokens.pkcs11.domain_objects import find_domain_keys, make_domain_key, remove_unfinished
 from hwkm.tokens.pkcs11.errors import translated
 from hwkm.tokens.pkcs11.exchange import Exchange
 from hwkm.tokens.pkcs11.keys import Pkcs11AuditKey, Pkcs11CohortKey, generate_key_pair, load_key_pair
@@ -109,6 +109,8 @@ def provision(uri: Pkcs11Uri, pin: Pin, so_pin: Pin | None = None) -> None:
 def add_domain(uri: Pkcs11Uri, pin: Pin, so_pin: Pin | None = None) -> None:
     """See :func:`hwkm.tokens.registry.add_domain`."""
     labels = Labels(uri.object)
+    with _session(uri, pin) as session:
+        remove_unfinished(session.handle, labels)
     open_token(uri, pin).close()
     with _session(uri, pin) as session:
         if read_capabilities(session.token) is None:
@@ -142,11 +144,12 @@ def destroy(uri: Pkcs11Uri, pin: Pin) -> None:
 def _open_domain(session: Session, labels: Labels, audit_key: Pkcs11AuditKey) -> Pkcs11Domain | None:
     """Return the domain keys, or None if the token holds none or can do nothing with them."""
     capabilities = read_capabilities(session.token)
-    if capabilities is None or not find_domain_keys(session.handle, labels):
+    keys = {} if capabilities is None else find_domain_keys(session.handle, labels)
+    if capabilities is None or not keys:
         return None
     direct = DirectHmac(session.module_path, session.handle.handle)
     exchange = Exchange(session.handle, labels, capabilities, audit_key.public_key())
-    return Pkcs11Domain(session.handle, labels, capabilities, direct, exchange, audit_key)
+    return Pkcs11Domain(session.handle, labels, capabilities, keys, direct, exchange, audit_key)
 
 
 @contextmanager

@@ -30,7 +30,6 @@ from hwkm.tokens.pkcs11.direct import DirectHmac
 from hwkm.tokens.pkcs11.domain_objects import (
     DomainKey,
     destroy_domain_key,
-    find_domain_keys,
     make_domain_key,
     verify_spares_left,
 )
@@ -57,23 +56,18 @@ class Pkcs11Domain:
         session: Any,
         labels: Labels,
         capabilities: Capabilities,
+        keys: dict[int, DomainKey],
         direct: DirectHmac,
         exchange: Exchange,
         audit_key: AuditKey,
     ) -> None:
-        """Find the domain keys.
-
-        Raises:
-            AnchorTampered: a generation is not whole.
-            TokenError: the hardware failed.
-        """
         self._session = session
         self._labels = labels
         self._capabilities = capabilities
         self._direct = direct
         self._exchange = exchange
         self._audit_key = audit_key
-        self._keys = find_domain_keys(session, labels)
+        self._keys = keys
 
     @property
     def generation(self) -> int:

@@ -110,11 +110,16 @@ def find_domain_keys(session: Any, labels: Labels) -> dict[int, DomainKey]:
     """Return every generation; remove binding keys that an interrupted rotation or retirement left.
 
     Raises:
-        AnchorTampered: a generation is there twice or without its binding key.
+        AnchorTampered: a generation is there twice, or one of its keys without the other.
         TokenError: the hardware failed.
     """
     wrapping = _numbered(session, labels.domain_pattern)
     binding = _numbered(session, labels.binding_pattern)
+    if binding and not wrapping:
+        raise AnchorTampered(
+            "the token holds a key that binds and no domain key: someone removed it, or hwkmd init was"
+            " interrupted; hwkmd init --add-domain makes a new one"
+        )
     keys = {}
     for generation, objects in wrapping.items():
         bindings = binding.pop(generation, [])
@@ -124,10 +129,24 @@ def find_domain_keys(session: Any, labels: Labels) -> dict[int, DomainKey]:
                 f" {len(bindings)} keys that bind, not one of each: someone changed them"
             )
         keys[generation] = _domain_key(generation, objects[0], bindings[0])
-    for stray in (item for objects in binding.values() for item in objects):
-        with translated("removing what an interrupted rotation left"):
-            stray.destroy()
+    _destroy_all(binding)
     return keys
+
+
+def remove_unfinished(session: Any, labels: Labels) -> None:
+    """Remove what an interrupted ``hwkmd init --add-domain`` left: keys that bind, if nothing wraps.
+
+    Raises:
+        TokenError: the hardware failed.
+    """
+    if not _numbered(session, labels.domain_pattern):
+        _destroy_all(_numbered(session, labels.binding_pattern))
+
+
+def _destroy_all(numbered: dict[int, list[Any]]) -> None:
+    for item in (item for objects in numbered.values() for item in objects):
+        with translated("removing what an interrupted rotation left"):
+            item.destroy()
 
 
 def make_domain_key(session: Any, labels: Labels, generation: int) -> DomainKey:

@@ -7,6 +7,7 @@ from typing import Any
 from tpm2_pytss.constants import TPMA_OBJECT
 from tpm2_pytss.types import TPM2B_PUBLIC
 
+from hwkm.formats.key_kind import KeyKind
 from hwkm.secret import Pin, SecretBytes
 from hwkm.tokens.token import AuditKey
 from hwkm.tokens.tpm.authorisation import (
@@ -52,6 +53,8 @@ class DomainKeys:
         self._handles = handles
         self._sessions = sessions
         self._salt = (handles.storage, storage_point)
+        self._slots = Slots(connection)
+        self._nursery = Nursery(sessions[0], self._slots, self._salt)
         # Kept for domain keys that rotations make: the values depend on the generation.
         self._pin = Pin(pin.expose())
         self._found = dict(found)
@@ -64,18 +67,27 @@ class DomainKeys:
         """
         if not self.parents():
             return None
-        slots = Slots(self._connection)
         capabilities = read_capabilities(self._connection)
-        nursery = Nursery(self._sessions[0], slots, self._salt)
         return TpmDomain(
-            Engine(self._connection, self._sessions, slots, capabilities.buffer_bytes),
-            nursery,
+            Engine(self._connection, self._sessions, self._slots, capabilities.buffer_bytes),
+            self._nursery,
             capabilities,
             self,
             CustomerKeyAuthorisations(self._pin),
-            Exchange(self._sessions, nursery, self._public_of, self._attestation),
+            Exchange(self._sessions, self._nursery, self._public_of, self._attestation),
             audit_key,
         )
+
+    def verify_authorisations(self) -> None:
+        """Check that every domain key takes the value that hwkm gave it, by a child made and thrown away.
+
+        Raises:
+            AnchorTampered: one does not: it is not the one that hwkm made.
+            TokenError: the hardware failed.
+        """
+        for generation, parent in self.parents().items():
+            with translated(f"using the domain key of generation {generation}"):
+                self._nursery.make(parent, KeyKind.SYMMETRIC, authorisation_value(self._pin, b"probe"))
 
     def parents(self) -> dict[int, Entity]:
         numbers = [self._handles.generation(handle) for handle in self._found]

@@ -62,6 +62,7 @@ class TpmToken:
         for name, (public, attributes) in (self._public_areas | self._domain_keys.public_areas()).items():
             verify_public_area(name, public, attributes)
         verify_key_pairs(self.cohort_key, self.audit_key)
+        self._domain_keys.verify_authorisations()
 
     def describe(self) -> TokenDescription:
         fixed = self._connection.properties(TPM2_PT.FIXED, 64)
