@@ -1,4 +1,4 @@
-"""Signs states of the audit log: nothing but checkpoints of one log, each containing the one before."""
+"""Signs states of the audit log: checkpoints of one log only, each containing the one before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from hwkm.tokens.token import AuditKey
 
 
 class CheckpointSigner:
-    """The only user of the audit key. It composes what is signed; the daemon names size and root."""
+    """Composes what is signed; the daemon names size and root only.
+
+    The audit key signs besides only what modules tell each other when a domain key goes from one to
+    the other (:mod:`hwkm.tokens.exchange`): digests under labels with which no checkpoint begins.
+    """
 
     def __init__(self, key: AuditKey) -> None:
         self._key = key
