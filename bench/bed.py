@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,9 @@ from tests.core_process import CoreProcess
 from tests.devices import Module, provisioned
 from tests.hardware import SoftHsm, Swtpm
 from tests.harness.board import Board
+from tests.harness.native_build import built
 from tests.harness.pkcs11_shim import shimmed
+from tests.harness.plan import Plan
 from tests.harness.tpm_relay import relayed
 
 ANCHOR_WRITE = {"softhsm": "pkcs11.C_CreateObject", "swtpm": "tpm.NV_Write"}
@@ -85,6 +87,32 @@ class Bed:
                 for name in ("proxy", "proxy.ctrl"):
                     stack.callback((self.directory / name).unlink)
             yield msgspec.structs.replace(settings, token_uri=uri), board
+
+    @contextmanager
+    def slow(self, nv_write_ms: int) -> Iterator[CoreSettings]:
+        """Settings that lead to the device with every NV write so much slower."""
+        device = self.module.device
+        if isinstance(device, SoftHsm):
+            with self.counted() as (settings, board):
+                board.arm(Plan.slow({ANCHOR_WRITE[self.kind]: nv_write_ms}))
+                yield settings
+            return
+        preload = {"LD_PRELOAD": str(built("slow_store")), "HWKM_SLOW_STORE_MS": str(nv_write_ms)}
+        with _environment(preload):
+            device.restart()
+        yield self.module.settings
+        device.restart()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """For processes that are started inside."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
 
 
 @contextmanager

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 from bench.bed import ANCHOR_WRITE, Bed, RawRates
 from bench.figure import Figure, at_least, at_most
-from bench.load import Loaded, present_all, right_claims
+from bench.load import present_all, right_claims
 from hwkm.wire import core_messages as wire
 from tests.core_process import CoreProcess
 from tests.harness.board import Board
-from tests.harness.plan import Plan
 from tests.vault_clients import Claimed
 
-REAL_NV_WRITE_MS = 12.0
+REAL_NV_WRITE_MS = 12
 """What one NV write costs on a common discrete TPM."""
 
 _WRITES_GOALS = {1: 2.0, 8: 0.3, 64: 0.06}
@@ -69,8 +68,7 @@ def latency(bed: Bed, claims: int, raw_seconds: float) -> Iterator[Figure]:
     yield Figure("core: p50 of a right claim", bed.kind, busy.charged_s * 1e3, "ms")
     yield _added("latency added by durability", bed, busy, raw)
     yield _added("latency added by durability, after a pause", bed, rested, raw)
-    with bed.counted() as (settings, board):
-        board.arm(Plan.slow({ANCHOR_WRITE[bed.kind]: REAL_NV_WRITE_MS}))
+    with bed.slow(REAL_NV_WRITE_MS) as settings:
         raw = bed.raw_rates(raw_seconds, settings.token_uri)
         with bed.core(settings) as core:
             slow = _latencies(core, claims // 4)
@@ -107,10 +105,8 @@ def _added(name: str, bed: Bed, measured: _Latencies, raw: RawRates) -> Figure:
 
 def slow_hardware(bed: Bed, claims: int) -> Iterator[Figure]:
     """With every NV write as slow as a real TPM's: what group commit gains."""
-    with bed.counted() as (settings, board), bed.core(settings) as core:
-        prepared = right_claims(core, claims)
-        board.arm(Plan.slow({ANCHOR_WRITE[bed.kind]: REAL_NV_WRITE_MS}))
-        loaded: Loaded = present_all(core, prepared, 64)
+    with bed.slow(REAL_NV_WRITE_MS) as settings, bed.core(settings) as core:
+        loaded = present_all(core, right_claims(core, claims), 64)
     gain = loaded.claims_per_s * REAL_NV_WRITE_MS / 1e3
     yield Figure("claims per slow NV write (12 ms), concurrency 64", bed.kind, gain, "", at_least(10))
 

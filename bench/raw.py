@@ -17,6 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -99,7 +100,14 @@ def pkcs11_operations(uri: str, pin: str) -> tuple[Operation, Operation]:
 
 _RH_OWNER, _RS_PW = 0x40000001, 0x40000009
 _SESSIONS, _NO_SESSIONS = 0x8002, 0x8001
-_CREATE_PRIMARY, _ZGEN, _NV_DEFINE, _NV_WRITE, _NV_UNDEFINE = 0x131, 0x154, 0x12A, 0x137, 0x122
+_STARTUP, _CREATE_PRIMARY, _ZGEN, _NV_DEFINE, _NV_WRITE, _NV_UNDEFINE = (
+    0x144,
+    0x131,
+    0x154,
+    0x12A,
+    0x137,
+    0x122,
+)
 _NV_INDEX = 0x01806900
 _PASSWORD = struct.pack(">IIHBH", 9, _RS_PW, 0, 0, 0)
 
@@ -119,6 +127,8 @@ def tpm_operations(uri: str) -> tuple[Operation, Operation]:
             raise RuntimeError(f"TPM answered {result:#x}")
         return answer
 
+    with suppress(RuntimeError):  # it was started before
+        send(_NO_SESSIONS, _STARTUP, struct.pack(">H", 0))
     key = _create_ecdh_primary(send)
     points = [
         struct.pack(">HH", 68, 32) + point[1:33] + struct.pack(">H", 32) + point[33:]

@@ -1,8 +1,8 @@
 """The core's loop: take what has arrived, decide claims in one batch, answer keys in another, settle.
 
-Group commit needs no timer: claims that arrive while a batch is being decided wait in the
-socket and form the next batch, so an idle core commits at once and a busy one shares each
-anchor write among all that wait. Only verdicts, which nobody waits for, are given a short delay
+Group commit needs no timer: claims that arrive while others are being checked join their batch,
+and those that arrive later form the next one. So an idle core commits at once, and a busy one shares
+each anchor write among all that wait. Only verdicts, which nobody waits for, are given a short delay
 to ride along with the next commit.
 
 Claims and requests of the key service take turns: one batch of each, both bounded, so that neither
@@ -52,6 +52,7 @@ class Loop:
         self._settle_at = 0.0
         self._claims: deque[tuple[int, OpenVault]] = deque()
         self._key_requests: deque[tuple[int, KeyRequest]] = deque()
+        self._others: deque[tuple[int, VaultRequest]] = deque()
         channel.wake_on(keys.wake_fd)
 
     def run(self) -> None:
@@ -73,29 +74,48 @@ class Loop:
 
     def _take_requests(self) -> bool:
         """Queue claims and key requests, answer the rest; return whether the daemon asked to stop."""
-        for frame in self._channel.receive(self._patience_s()):
+        self._receive(self._patience_s())
+        while self._others:
+            number, body = self._others.popleft()
+            self._channel.send([ReplyFrame(number, self._service.answer(body))])
+            if isinstance(body, Stop):
+                return True
+        return False
+
+    def _receive(self, timeout_s: float | None) -> None:
+        """Queue what has arrived. May be called in the middle of a batch: nothing is answered here."""
+        for frame in self._channel.receive(timeout_s):
             body = frame.body
             if isinstance(body, OpenVault):
                 self._claims.append((frame.number, body))
             elif not isinstance(body, VaultRequest):
                 self._key_requests.append((frame.number, body))
             else:
-                self._channel.send([ReplyFrame(frame.number, self._service.answer(body))])
-                if isinstance(body, Stop):
-                    return True
-        return False
+                self._others.append((frame.number, body))
 
     def _patience_s(self) -> float | None:
-        if self._claims or self._key_requests:
+        if self._claims or self._key_requests or self._others:
             return 0.0
         if self._service.has_deferred:
             return max(0.0, self._settle_at - time.monotonic())
         return None
 
     def _decide_claims(self) -> None:
-        batch = [self._claims.popleft() for _ in range(min(len(self._claims), BATCH_CLAIMS_MAX))]
+        batch: list[tuple[int, OpenVault]] = []
+
+        def next_claims() -> list[OpenVault]:
+            count = min(len(self._claims), BATCH_CLAIMS_MAX - len(batch))
+            taken = [self._claims.popleft() for _ in range(count)]
+            batch.extend(taken)
+            return [claim for _, claim in taken]
+
+        def arriving() -> list[OpenVault]:
+            if not self._claims:
+                self._receive(0.0)
+            return next_claims()
+
         try:
-            replies = self._service.open_vaults([claim for _, claim in batch])
+            replies = self._service.open_vaults(next_claims(), arriving)
         except TokenError as exc:
             failed = Failed(code=exc.code, message=f"{exc}; present the same claim again")
             self._channel.send([ReplyFrame(number, failed) for number, _ in batch])

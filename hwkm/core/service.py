@@ -80,19 +80,30 @@ class Service:
         except StorageMismatch as exc:
             self._mismatch = exc
 
-    def open_vaults(self, requests: Sequence[wire.OpenVault]) -> list[wire.CoreReply | None]:
-        """Decide a batch; None stands for a claim to be presented again in the next batch.
+    def open_vaults(
+        self, requests: Sequence[wire.OpenVault], arriving: Callable[[], Sequence[wire.OpenVault]]
+    ) -> list[wire.CoreReply | None]:
+        """Decide a batch, and what is ``arriving`` until it is charged, in this order.
+
+        None stands for a claim to be presented again in the next batch.
 
         Raises:
             TokenError: as :meth:`settle`.
         """
-        claims = [ClaimRequest(r.params, r.vault, r.challenge, r.claim) for r in requests]
+        taken = 0
+
+        def claims(requests: Sequence[wire.OpenVault]) -> list[ClaimRequest]:
+            nonlocal taken
+            taken += len(requests)
+            return [ClaimRequest(r.params, r.vault, r.challenge, r.claim) for r in requests]
+
+        first = claims(requests)
         try:
             self._refuse_after_mismatch()
-            outcomes = self._opening.open_claims(claims, self._clock.now())
+            outcomes = self._opening.open_claims(first, self._clock.now(), lambda: claims(arriving()))
         except StorageMismatch as exc:
             self._mismatch = exc
-            return [wire.Failed(code=exc.code, message=str(exc)) for _ in requests]
+            return [wire.Failed(code=exc.code, message=str(exc))] * taken
         self._batch_sizes[sum(isinstance(o, _DECIDED) for o in outcomes)] += 1
         return [_reply_of(o) for o in outcomes]
 

@@ -14,7 +14,7 @@ Before step 2 has returned, a right and a wrong guess are treated the same, byte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -52,6 +52,8 @@ from hwkm.thm.outcome import (
     Wrong,
 )
 from hwkm.thm.ports import CohortKey
+
+Arriving = Callable[[], "Sequence[ClaimRequest]"]
 
 UNRESOLVED_CHARGES_MAX: Final = 3
 """Charges in a row without a verdict after which a vault is no longer charged (rule 8)."""
@@ -107,6 +109,8 @@ class _Admitted:
 class _Batch:
     """Claims being decided, by their position: admitted so far, or with their outcome."""
 
+    busy: set[bytes] = field(default_factory=set)
+    size: int = 0
     admitted: dict[int, _Admitted] = field(default_factory=dict)
     proofs: dict[int, boxes.OpenedClaim] = field(default_factory=dict)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
@@ -167,10 +171,14 @@ class VaultOpening:
 
     # --- with a charge -----------------------------------------------------------------------
 
-    def open_claims(self, requests: Sequence[ClaimRequest], now: Instant) -> list[Outcome]:
+    def open_claims(
+        self, requests: Sequence[ClaimRequest], now: Instant, arriving: Arriving = tuple
+    ) -> list[Outcome]:
         """Decide a batch of claims with one commit for all of them; outcomes in their order.
 
-        At most one claim per counter is decided in a batch; the others are Deferred.
+        At most one claim per counter is decided in a batch; the others are Deferred. ``arriving`` is
+        asked for more claims as long as it has some: what came while others were being checked
+        shares their commit.
 
         Raises:
             StorageMismatch: storage does not match the anchor; nothing was evaluated.
@@ -178,27 +186,29 @@ class VaultOpening:
                 start again from the anchor.
         """
         batch = _Batch()
-        self._admit(batch, requests, now)
-        self._open_claims(batch)
+        while requests:
+            self._admit(batch, requests, now)
+            self._open_claims(batch)
+            requests = arriving()
         self._charge(batch)
         self._evaluate(batch, now)
-        return [batch.outcomes[position] for position in range(len(requests))]
+        return [batch.outcomes[position] for position in range(batch.size)]
 
     def _admit(self, batch: _Batch, requests: Sequence[ClaimRequest], now: Instant) -> None:
         """Step 1, without the hardware. Nothing here depends on the knowledge factor."""
-        busy: set[bytes] = set()
-        for position, request in enumerate(requests):
+        for position, request in enumerate(requests, batch.size):
             try:
-                verdict = self._admit_one(request, now, busy)
+                verdict = self._admit_one(request, now, batch.busy)
             except StorageMismatch:
                 raise
             except HwkmError as exc:
                 verdict = Refused(exc.code, str(exc))
             if isinstance(verdict, _Admitted):
-                busy.add(verdict.key)
+                batch.busy.add(verdict.key)
                 batch.admitted[position] = verdict
             else:
                 batch.decide(position, verdict)
+        batch.size += len(requests)
 
     def _admit_one(self, request: ClaimRequest, now: Instant, busy: set[bytes]) -> _Admitted | Outcome:
         params = self._checked_params(request.params)
@@ -221,14 +231,14 @@ class VaultOpening:
 
     def _open_claims(self, batch: _Batch) -> None:
         """Step 1, with the hardware: a claim that does not open tests no knowledge factor (rule 3)."""
-        claims = {position: claim.request for position, claim in batch.admitted.items()}
+        claims = {at: claim.request for at, claim in batch.admitted.items() if at not in batch.proofs}
         try:
             for position, agreed in self._agree({at: request.claim for at, request in claims.items()}):
                 proof = _opened_claim(agreed, claims[position])
                 if proof is not None:
                     batch.proofs[position] = proof
         except TokenError as exc:
-            for position in claims:
+            for position in list(batch.admitted):
                 batch.decide(position, Refused(exc.code, str(exc)))
             return
         for position in claims.keys() - batch.proofs.keys():

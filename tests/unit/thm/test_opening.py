@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 import pytest
 
@@ -29,7 +30,7 @@ from hwkm.thm.outcome import (
     Suspended,
     Wrong,
 )
-from tests.vault_clients import Claimed, SealedVault, reseal
+from tests.vault_clients import Claimed, SealedVault, make_claim, reseal
 from tests.vault_world import LIFETIME_MS, World, recover
 
 
@@ -346,6 +347,50 @@ class TestCountersBelongToHandleAndCounterId:
         world.guess_wrong(vault)
         changed = world.seal(handle=VaultParams.parse(vault.params).handle)
         assert world.attempts_remaining(changed) == 10
+
+
+class TestClaimsThatArriveMeanwhile:
+    def arriving(self, *rounds: list[Claimed]) -> Callable[[], list[ClaimRequest]]:
+        """Claims that arrive while others are being checked, and then none."""
+        left = iter(rounds)
+        return lambda: [claimed.request for claimed in next(left, [])]
+
+    def test_they_share_the_commit_and_are_answered_in_their_order(self, world: World) -> None:
+        vaults = [world.seal() for _ in range(4)]
+        claims = [world.claim(vault, vault.kf_hash) for vault in vaults[:3]]
+        claims.append(world.claim(vaults[3], secrets.token_bytes(32)))
+        arriving = self.arriving(claims[1:2], claims[2:])
+        before = world.anchor.writes
+        outcomes = world.opening.open_claims([claims[0].request], world.now, arriving)
+        assert world.anchor.writes == before + 1
+        for vault, claimed, outcome in zip(vaults[:3], claims, outcomes, strict=False):
+            assert recover(vault, claimed, outcome) == vault.recovery_key
+        assert outcomes[3] == Wrong(9, 0)
+        assert world.key.agreements == 2 * len(claims)
+
+    def test_one_for_a_counter_of_the_batch_waits_for_the_next(
+        self, world: World, vault: SealedVault
+    ) -> None:
+        first, second = (world.claim(vault, secrets.token_bytes(32)) for _ in range(2))
+        outcomes = world.opening.open_claims([first.request], world.now, self.arriving([second]))
+        assert outcomes == [Wrong(9, 0), Deferred()]
+        assert world.attempts_remaining(vault) == 9
+
+    def test_one_that_is_refused_takes_nothing_from_the_others(
+        self, world: World, vault: SealedVault
+    ) -> None:
+        good, stale = world.claim(vault, vault.kf_hash), make_claim(world.seal(), bytes(32), bytes(32))
+        outcomes = world.opening.open_claims([good.request], world.now, self.arriving([stale]))
+        assert [type(outcome) for outcome in outcomes] == [Opened, Refused]
+
+    def test_a_token_that_fails_at_one_of_them_charges_none(self, world: World) -> None:
+        vaults = [world.seal() for _ in range(2)]
+        first, second = (world.claim(vault, vault.kf_hash) for vault in vaults)
+        failing_after(world, world.key.agreements + 1)
+        outcomes = world.opening.open_claims([first.request], world.now, self.arriving([second]))
+        world.key.fault = lambda: None
+        assert outcomes == [Refused("token_unavailable", "gone")] * 2
+        assert [world.attempts_remaining(vault) for vault in vaults] == [10, 10]
 
 
 class TestHardwareFaults:
