@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Final
 
@@ -46,7 +45,7 @@ class SigningPrincipals:
 
 def caller_of(credential: Credential) -> Caller:
     """The holder of a credential as the audit log names him."""
-    return Caller(gid=os.getegid(), pid=0, uid=os.geteuid())
+    return Caller(access_key=credential.access_key_id, account=credential.account)
 
 
 def aws_http(

@@ -19,7 +19,17 @@ def audit_entries(call: KeyCall, operation: str, code: str, request_id: str) -> 
     """
     caller = call.principal.caller
     return [
-        AuditEntry(caller, operation, code if code != OK else use.outcome, request_id) for use in call.uses
+        AuditEntry(
+            caller,
+            operation,
+            code if code != OK else use.outcome,
+            request_id,
+            key=use.key,
+            key_version=use.version or None,
+            context=use.context,
+            detail={"items": str(use.items)} if use.items > 1 else None,
+        )
+        for use in call.uses
     ] or [AuditEntry(caller, operation, code, request_id)]
 
 
