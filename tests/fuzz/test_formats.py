@@ -21,6 +21,7 @@ from hwkm.formats.anchor import AnchorState
 from hwkm.formats.ciphertext import OVERHEAD_BYTES, CiphertextHead
 from hwkm.formats.context import encode_context, parse_context
 from hwkm.formats.counter import MAX_ATTEMPTS_CEILING, ClaimEntry, Counter, Instant
+from hwkm.formats.domain_token import DomainToken, ExchangeStatement, ExportedKey
 from hwkm.formats.key_kind import KeyKind, KeyName
 from hwkm.formats.node_log import Changes, encode_record, read_records
 from hwkm.formats.tree_node import NODE_BYTES_MAX, Branch, Leaf, parse_node
@@ -78,6 +79,19 @@ wrapped_keys = st.builds(
     st.binary(min_size=1, max_size=60),
     st.just(b"") | st.binary(min_size=32, max_size=32),
 )
+parts = st.binary(min_size=1, max_size=60)
+signatures = st.binary(min_size=64, max_size=64)
+statements = st.builds(ExchangeStatement, st.sampled_from(Backend), parts, parts, parts, signatures)
+exported_keys = st.builds(ExportedKey, key_names, st.sampled_from(KeyKind), parts)
+domain_tokens = st.builds(
+    DomainToken,
+    st.sampled_from(Backend),
+    st.binary(min_size=65, max_size=65),
+    digests,
+    parts,
+    st.lists(exported_keys, min_size=1, max_size=3).map(tuple),
+    signatures,
+)
 
 FORMATS: dict[str, tuple[Callable[[bytes], Encodable], st.SearchStrategy[Encodable]]] = {
     "anchor": (AnchorState.parse, anchors),
@@ -86,6 +100,8 @@ FORMATS: dict[str, tuple[Callable[[bytes], Encodable], st.SearchStrategy[Encodab
     "counter": (Counter.parse, counters),
     "tree node": (parse_node, leaves | branches),
     "wrapped key": (WrappedKey.parse, wrapped_keys),
+    "exchange statement": (ExchangeStatement.parse, statements),
+    "domain token": (DomainToken.parse, domain_tokens),
 }
 CMK = Cmk(memory_domain())
 GOOD_CIPHERTEXT = CMK.encrypt(b"data key", {"tenant": "mint"})

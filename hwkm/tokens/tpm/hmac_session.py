@@ -1,9 +1,9 @@
 """A salted HMAC session with parameter encryption, for the few commands that run all day.
 
 ESAPI makes a new OpenSSL library context for each hash, HMAC and nonce (tpm2-tss since 3.2):
-4 ms of processor time a command, ten times what the TPM emulator itself needs. So the four commands
-of :mod:`hwkm.tokens.tpm.commands` go through this session, and everything that is done once
-(set-up, opening) through ESAPI. ADR 0004 has the measurement and the price.
+4 ms of processor time a command, ten times what the TPM emulator itself needs. So the commands of
+:mod:`hwkm.tokens.tpm.commands` and :mod:`hwkm.tokens.tpm.key_commands` go through this session, and
+everything that is done once (set-up, opening) through ESAPI. ADR 0004 has the measurement and the price.
 
 TPM 2.0 library specification, part 1, on session-based authorisations, session-based encryption, KDFa
 and KDFe, and (annex C) secret sharing by ECDH. Session algorithms: SHA-256, AES-128-CFB. A TPM checks

@@ -13,7 +13,18 @@ from hwkm.errors import TokenUnavailable
 from hwkm.secret import SecretBytes
 from hwkm.tokens.tpm.commands import ecdh_zgen, nv_read, nv_write, sign_sha256
 from hwkm.tokens.tpm.errors import CommandRefused
-from hwkm.tokens.tpm.hmac_session import Entity, HmacSession, sized, split_sized
+from hwkm.tokens.tpm.hmac_session import Entity, HmacSession, execute_together, sized, split_sized
+from hwkm.tokens.tpm.key_commands import (
+    ChildBlob,
+    Duplicated,
+    change_authorisation,
+    create,
+    hmac_of_sequence,
+    import_child,
+    load,
+    sign,
+    zgen,
+)
 
 POINT = encode_point(load_scalar(bytes(31) + b"\x07").public_key())
 KEY = Entity(0x81006861, b"\0\x0b" + bytes(32), SecretBytes(b"value"))
@@ -24,6 +35,14 @@ COMMANDS = [
     lambda session: sign_sha256(session, KEY, bytes(32)),
     lambda session: nv_read(session, KEY, 73),
     lambda session: nv_write(session, KEY, bytes(73)),
+    lambda session: create(session, KEY, KEY.authorisation, b"template"),
+    lambda session: load(session, KEY, ChildBlob(b"private", b"public")),
+    lambda session: sign(session, KEY, (0x18, 0x0B), bytes(32)),
+    lambda session: zgen(session, KEY, POINT),
+    lambda session: hmac_of_sequence(session, KEY, bytes(3000), 1024, KEY.authorisation),
+    lambda session: import_child(session, KEY, b"public", Duplicated(b"duplicate", b"seed"), bytes(16)),
+    lambda session: change_authorisation(session, KEY, KEY, b"public", KEY.authorisation),
+    lambda session: execute_together((session, session), 0x148, (KEY, KEY), b""),
 ]
 
 
