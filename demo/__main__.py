@@ -1,4 +1,4 @@
-"""``python -m demo --token softhsm|tpm``."""
+"""``python -m demo --story vaults|keys --token softhsm|tpm``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from demo import story
+from demo import key_story, story
 from demo.machine import Service, Token, softhsm, software_tpm
 from demo.stage import Person, Unexpected
 
@@ -24,16 +24,16 @@ _TOKENS: Final = {"softhsm": softhsm, "tpm": software_tpm}
 
 def main() -> int:
     """Play the story; return 0 if everything was as promised."""
-    parser = argparse.ArgumentParser(
-        prog="demo", description="Watch a recovery key come back for the right PIN."
-    )
+    parser = argparse.ArgumentParser(prog="demo", description="Watch hwkm keep its promises.")
+    parser.add_argument("--story", choices=sorted(_STORIES), default="vaults")
     parser.add_argument("--token", choices=sorted(_TOKENS), default="softhsm")
-    kind = parser.parse_args().token
+    arguments = parser.parse_args()
+    play, kind = _STORIES[arguments.story], arguments.token
     signal.signal(signal.SIGTERM, _leave)
     began = time.monotonic()
     try:
         with _directory() as directory, _TOKENS[kind](directory / "token") as token:
-            _play(directory, token)
+            play(directory, token)
     except Unexpected as exc:
         print(f"\ndemo: NOT AS PROMISED: {exc}", file=sys.stderr)
         return 1
@@ -43,7 +43,8 @@ def main() -> int:
     return 0
 
 
-def _play(directory: Path, token: Token) -> None:
+def _play_vaults(directory: Path, token: Token) -> None:
+    """A phone is lost, its owner is not."""
     service = Service(directory / "hwkmd", token)
     cast = story.Cast(
         service,
@@ -66,6 +67,26 @@ def _play(directory: Path, token: Token) -> None:
         story.still_locked(cast)
         story.keep_checkpoint(cast)
     story.verify_audit(cast)
+
+
+def _play_keys(directory: Path, token: Token) -> None:
+    """A tenant's file, rotations that do not touch it, and a stranger."""
+    service = Service(directory / "hwkmd", token)
+    cast = key_story.KeyCast(
+        service,
+        _operator(directory, service, token),
+        *(Person.at(name, directory / name, service.socket) for name in key_story.TENANTS),
+    )
+    key_story.provision(cast)
+    with service.serving():
+        arn = key_story.encrypt(cast)
+        key_story.rotate(cast)
+        key_story.open_with_other_software(cast, arn)
+        key_story.keep_checkpoint(cast)
+    key_story.verify_audit(cast)
+
+
+_STORIES: Final = {"vaults": _play_vaults, "keys": _play_keys}
 
 
 def _operator(directory: Path, service: Service, token: Token) -> Person:

@@ -28,6 +28,9 @@ pin_file = "{pin_file}"
 socket = "{socket}"
 state_directory = "state"
 
+[aws]
+listen = "127.0.0.1:{aws_port}"
+
 # Short pauses after wrong PINs, so that nobody has to wait long.
 [attempts]
 max_attempts_limit = 10
@@ -78,9 +81,12 @@ class Service:
         self.socket = directory / "hwkmd.sock"
         self.config = directory / "hwkmd.toml"
         self.audit = directory / "state" / "audit"
+        self.aws_port = _free_port()
         self.environment = {**os.environ, **token.environment}
         self.config.write_text(
-            CONFIGURATION.format(uri=token.uri, pin_file=token.pin_file, socket=self.socket)
+            CONFIGURATION.format(
+                uri=token.uri, pin_file=token.pin_file, socket=self.socket, aws_port=self.aws_port
+            )
         )
 
     @contextmanager
@@ -123,6 +129,13 @@ def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         if time.monotonic() > deadline:
             raise Unexpected(f"nobody listens on {path}")
         time.sleep(_POLL_S)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _listens(path: Path) -> bool:

@@ -54,7 +54,9 @@ class Person:
     def at(cls, name: str, home: Path, socket: Path) -> Person:
         """Make a home, and point hwkm at a daemon."""
         home.mkdir(mode=0o700)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HWKM_", "XDG_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("HWKM_", "XDG_", "AWS_"))
+        }
         path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         environment = kept | {"HOME": str(home), "HWKM_SOCKET": str(socket), "PATH": path}
         return cls(name, home, environment)

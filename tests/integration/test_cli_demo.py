@@ -1,4 +1,4 @@
-"""``make demo``: as promised, and nothing is left."""
+"""``make demo`` and ``make demo-keys``: as promised, and nothing is left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.hardware import short_directory
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 @pytest.mark.parametrize(
@@ -23,15 +23,16 @@ pytestmark = pytest.mark.slow
         pytest.param("tpm", marks=pytest.mark.needs("swtpm")),
     ],
 )
-def test_the_demonstration_is_as_promised_and_leaves_nothing(token: str) -> None:
+@pytest.mark.parametrize("story", ["vaults", "keys"])
+def test_the_demonstration_is_as_promised_and_leaves_nothing(token: str, story: str) -> None:
     directory = short_directory()
     done = subprocess.run(
-        [ROOT / "demo" / "run", token],
+        [ROOT / "demo" / "run", token, story],
         env={**os.environ, "PYTHON": sys.executable, "HWKM_DEMO_DIRECTORY": str(directory)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=400,
         start_new_session=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
