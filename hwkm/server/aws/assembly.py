@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from weakref import WeakKeyDictionary
 
 from hwkm.audit.record import Caller
 from hwkm.server.audit_writer import AuditWriter
@@ -19,21 +19,22 @@ from hwkm.server.metrics import Metrics
 from hwkm.server.policy import Policy
 from hwkm.server.request_body import RequestLimits
 
-PRINCIPALS_KEPT: Final = 10_000
-
 
 class SigningPrincipals:
-    """Who signs with a credential, by the policy in force; found out once for each credential and policy."""
+    """Who signs with a credential, by the policy in force; found out once for each credential and policy.
+
+    A credential that was revoked is not kept here: nothing else holds its secret then.
+    """
 
     def __init__(self, policy: Callable[[], Policy]) -> None:
         self._policy = policy
         self._made_by: Policy | None = None
-        self._made: dict[Credential, Principal] = {}
+        self._made: WeakKeyDictionary[Credential, Principal] = WeakKeyDictionary()
 
     def __call__(self, credential: Credential) -> Principal:
         policy = self._policy()
-        if policy is not self._made_by or len(self._made) >= PRINCIPALS_KEPT:
-            self._made_by, self._made = policy, {}
+        if policy is not self._made_by:
+            self._made_by, self._made = policy, WeakKeyDictionary()
         principal = self._made.get(credential)
         if principal is None:
             principal = policy.principal_of_credential(

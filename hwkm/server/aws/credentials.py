@@ -15,7 +15,7 @@ _DAYS_KEPT: Final = 3  # a clock within the allowed skew is on one of two days
 class Credential:
     """One credential. The secret is needed in clear to verify a signature: HMAC has no public half."""
 
-    __slots__ = ("_keys", "_secret", "access_key_id", "account", "name")
+    __slots__ = ("__weakref__", "_keys", "_secret", "access_key_id", "account", "name")
 
     def __init__(self, name: str, account: str, access_key_id: str, secret: SecretBytes) -> None:
         self.name = name

@@ -6,6 +6,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -21,6 +22,8 @@ from hwkm.server.peer import NOBODY, Peer
 from hwkm.server.request_body import RequestLimits, read_body
 
 PATH: Final = "/"
+BODY_BYTES_MAX: Final = 256 * 1024
+"""The longest request, one with a key policy, is shorter; so many bytes are read before a signature can be checked."""
 REQUEST_ID_HEADER: Final = "x-amzn-RequestId"
 
 Observer = Callable[[str, str, float], None]
@@ -39,7 +42,7 @@ class AwsHttp:
     ) -> None:
         self.front = front
         self._in_flight = in_flight
-        self._limits = limits
+        self._limits = replace(limits, body_bytes=min(limits.body_bytes, BODY_BYTES_MAX))
         self._observe = observe
         self._life = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -66,6 +69,8 @@ class AwsHttp:
 
     async def _answer(self, request: web.BaseRequest, known: Known | None, request_id: str) -> Answer:
         head = Head.of(request.method, request.raw_path, request.raw_headers)
+        if known is None and not head.is_signed:
+            return await self.front.answer(head, b"", None, request_id)  # refused, so its body is not read
         body = await read_body(request, self._limits)
         cast(HttpConnection, request.protocol).request_received()
         return await self.front.answer(head, body, known, request_id)
