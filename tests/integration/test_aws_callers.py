@@ -505,18 +505,26 @@ def test_every_operation_is_in_the_audit_log_and_no_secret_is(own_daemon: AwsDae
     data_key = client.generate_data_key(KeyId=arn, KeySpec="AES_256", EncryptionContext={"tenant": "blue"})
     refused(client.decrypt, CiphertextBlob=data_key["CiphertextBlob"])
     refused(client.list_grants, KeyId=arn)
+    too_much = {"k": "x" * 9000}
+    refused(client.generate_data_key, KeyId=arn, KeySpec="AES_256", EncryptionContext=too_much)
     post(own_daemon, {"X-Amz-Target": "TrentService.ListKeys"}, b"{}")
     request_id = data_key["ResponseMetadata"]["HTTPHeaders"]["x-amzn-requestid"]
     own_daemon.terminate()
-    records = [(record.operation, record.outcome) for record in read(own_daemon.state_directory / "audit")]
-    for expected in (
+    found = [record for record in read(own_daemon.state_directory / "audit") if record.caller.access_key]
+    assert [(record.operation, record.outcome) for record in found] == [
         ("key.create", "ok"),
         ("key.generate_data_key", "ok"),
         ("key.decrypt", "ciphertext_invalid"),
-        ("aws.refused", "unsupported"),
-    ):
-        assert expected in records
-    assert request_id in {record.request for record in read(own_daemon.state_directory / "audit")}
+        ("aws.list_grants", "unsupported"),
+        ("key.generate_data_key", "bad_format"),
+    ]
+    _, generated, decrypted, _, over = found
+    for record in found:
+        assert (record.caller.access_key, record.caller.account) == (own_daemon.a.access_key_id, ACCOUNT_A)
+    assert (generated.key, generated.key_version, generated.context) == (arn, 1, {"tenant": "blue"})
+    assert generated.request == request_id
+    assert (decrypted.key, decrypted.context) == (arn, None)
+    assert (over.context, over.detail) == (None, {"context": "refused"})
     log = b"".join(
         path.read_bytes() for path in (own_daemon.state_directory / "audit").rglob("*") if path.is_file()
     )

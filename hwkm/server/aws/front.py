@@ -7,6 +7,7 @@ audit log.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,8 +27,10 @@ from hwkm.server.logs import get_log
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 TARGET_PREFIX: Final = "TrentService."
-REFUSED: Final = "aws.refused"
-"""The operation's word in the audit log where there is none: it is not known, or not supported."""
+UNAUTHENTICATED: Final = "aws.unauthenticated"
+UNKNOWN: Final = "aws.unknown"
+"""Words for metrics and audit log where there is no native operation; ``aws.create_grant`` is one that is
+known and not supported."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -87,13 +90,13 @@ class AwsFront:
             principal = self._authenticate(head, body, known)
         except AwsError as exc:
             self._on_unauthenticated()
-            return _refusal(exc, REFUSED)
+            return _refusal(exc, UNAUTHENTICATED)
         name = _target(head)
         operation = OPERATIONS.get(name)
         call = KeyCall(principal)
         result: msgspec.Struct | AwsError | None
         if operation is None:
-            return await self._settle(call, REFUSED, _not_an_operation(name), request_id)
+            return await self._settle(call, _word(name), _not_an_operation(name), request_id)
         try:
             result = await self._do(operation, call, head, body)
         except AwsError as exc:
@@ -148,6 +151,12 @@ def _target(head: Head) -> str:
     """The operation that is asked for; empty if it is none of KMS."""
     target = (head.one(b"x-amz-target") or b"").decode("latin-1")
     return target.removeprefix(TARGET_PREFIX) if target.startswith(TARGET_PREFIX) else ""
+
+
+def _word(name: str) -> str:
+    if name not in UNSUPPORTED:
+        return UNKNOWN
+    return "aws." + re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _not_an_operation(name: str) -> AwsError:

@@ -14,7 +14,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from hwkm.errors import HwkmError
 from hwkm.server import answers
 from hwkm.server.aws.authentication import Head
-from hwkm.server.aws.front import CONTENT_TYPE, REFUSED, Answer, AwsFront, Known, error_body
+from hwkm.server.aws.front import CONTENT_TYPE, UNKNOWN, Answer, AwsFront, Known, error_body
 from hwkm.server.aws.translation import aws_error
 from hwkm.server.http_connection import HttpConnection
 from hwkm.server.limits import RequestsInFlight
@@ -61,7 +61,7 @@ class AwsHttp:
                 answer = await self._answer(request, known, request_id)
         except HwkmError as exc:  # too many at once, or a body over its limits
             error = aws_error(exc, "", None)
-            answer = Answer(error.status, error_body(error), REFUSED, error.code)
+            answer = Answer(error.status, error_body(error), UNKNOWN, error.code)
         self._observe(answer.operation, answer.code, time.perf_counter() - started)
         response = answers.answer(answer.status, answer.body, CONTENT_TYPE)
         response.headers[REQUEST_ID_HEADER] = request_id

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
-from hwkm.audit.record import AuditEntry
+from hwkm.audit.record import AuditEntry, Caller
+from hwkm.errors import FormatError
 from hwkm.server.audit_writer import AuditWriter
-from hwkm.server.keys.principal import KeyCall
+from hwkm.server.keys.principal import Context, KeyCall, KeyUse
 
 OK: Final = "ok"
 
@@ -18,19 +20,31 @@ def audit_entries(call: KeyCall, operation: str, code: str, request_id: str) -> 
     ``code`` is the outcome of the request as a whole. Where no key is known, there is one entry too.
     """
     caller = call.principal.caller
-    return [
-        AuditEntry(
+    entries = [
+        _entry(caller, operation, code if code != OK else use.outcome, request_id, use) for use in call.uses
+    ]
+    return entries or [AuditEntry(caller, operation, code, request_id)]
+
+
+def _entry(caller: Caller, operation: str, outcome: str, request_id: str, use: KeyUse) -> AuditEntry:
+    def entry(context: Context | None, detail: Mapping[str, str]) -> AuditEntry:
+        return AuditEntry(
             caller,
             operation,
-            code if code != OK else use.outcome,
+            outcome,
             request_id,
-            key=use.key,
-            key_version=use.version or None,
-            context=use.context,
-            detail={"items": str(use.items)} if use.items > 1 else None,
+            None,
+            use.key,
+            use.version or None,
+            context,
+            detail or None,
         )
-        for use in call.uses
-    ] or [AuditEntry(caller, operation, code, request_id)]
+
+    detail = {"items": str(use.items)} if use.items > 1 else {}
+    try:
+        return entry(use.context or None, detail)
+    except FormatError:  # over the limits of a context: it was refused, and nothing was done with it
+        return entry(None, {**detail, "context": "refused"})
 
 
 async def record_uses(audit: AuditWriter, call: KeyCall, operation: str, code: str, request_id: str) -> None:
