@@ -33,7 +33,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 SHELL_SCRIPTS := .ci/run $(wildcard demo/run) $(wildcard softhsm-config/*.sh packaging/*.sh)
-PYTHON_SOURCES := hwkm tests $(sort $(dir $(wildcard bench/*.py demo/*.py)))
+PYTHON_SOURCES := hwkm tests $(sort $(dir $(wildcard bench/*.py demo/*.py examples/*.py)))
 FAST_TESTS := $(wildcard tests/unit tests/vectors tests/model tests/fuzz tests/packaging tests/cli/test_help*.py)
 
 # The system packages: fewer for those who only run it.

@@ -1,0 +1,1 @@
+"""Programs that use hwkm, small enough to copy from. The tests run them."""
