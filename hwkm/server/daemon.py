@@ -33,6 +33,7 @@ from hwkm.server.keys.book import KeyBook
 from hwkm.server.keys.desk import KeyDesk, KeyLimits
 from hwkm.server.keys.domain import DomainRotation
 from hwkm.server.keys.life import Life
+from hwkm.server.keys.moving import KeyMoving
 from hwkm.server.keys.names import KeyNames
 from hwkm.server.keys.scheduler import Scheduler
 from hwkm.server.limits import Connections, OpenChallenges, RequestsInFlight
@@ -151,6 +152,8 @@ class Daemon:
             metrics=self._metrics,
             keys=key_service(self._key_desk),
             domain=self._domain,
+            moving=KeyMoving(self._key_desk),
+            book=self._book,
             account=config.keys.account,
             max_attempts_limit=config.attempts.max_attempts_limit,
             vaults_per_uid=config.limits.vaults_per_uid,

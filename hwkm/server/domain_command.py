@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from hwkm.errors import DomainRotating, HwkmError, Unavailable
 from hwkm.server.config import DEFAULT_CONFIG_PATH, load_config
+from hwkm.server.moved_file import digest_of, read_file, read_pages, write_new
 from hwkm.server.own_client import ask_daemon
 from hwkm.wire import operations
-from hwkm.wire.key_api import DomainInfo
+from hwkm.wire.key_api import DomainInfo, ExchangeInfo, ExportedKeys, ExportKeys, ImportedKeys, ImportKeys
 
 POLL_S: Final = 0.2
 
 domain_app: Final = typer.Typer(no_args_is_help=True, help="The domain keys, which wrap all other keys.")
+OutputFile = Annotated[Path, typer.Argument(help="Written; it must not be there yet.")]
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
 
 
@@ -52,6 +56,71 @@ def rotate(config: ConfigPath = DEFAULT_CONFIG_PATH) -> None:
     if info.state == "blocked":
         raise RotationBlocked(info.detail)
     typer.echo(f"domain key {info.generation}; {info.versions} versions of keys are wrapped under it")
+
+
+@domain_app.command()
+def statement(file: OutputFile, config: ConfigPath = DEFAULT_CONFIG_PATH) -> None:
+    """Write what another module needs to send its keys here, and print its fingerprint.
+
+    Hand over the file, and tell the other operator the fingerprint by another way.
+    """
+    info = ask_daemon(load_config(config).socket_path, operations.DOMAIN_EXCHANGE)
+    assert isinstance(info, ExchangeInfo)
+    write_new(file, [info.statement])
+    typer.echo(f"fingerprint {info.fingerprint.hex()}")
+
+
+@domain_app.command()
+def export(
+    file: OutputFile,
+    to: Annotated[Path, typer.Option("--to", help="The other module's statement.")],
+    fingerprint: Annotated[str, typer.Option(help="Its fingerprint, as its operator told it.")],
+    config: ConfigPath = DEFAULT_CONFIG_PATH,
+) -> None:
+    """Write all keys, wrapped to another module, into a file; print what the other operator has to know.
+
+    Nothing in the file is secret. Names and public keys in it are not signed: tell its digest by another way.
+    """
+    socket_path = load_config(config).socket_path
+    wanted = ExportKeys(statement=read_file(to), fingerprint=digest_of("--fingerprint", fingerprint))
+    own = ask_daemon(socket_path, operations.DOMAIN_EXCHANGE)
+    assert isinstance(own, ExchangeInfo)
+    digest = write_new(file, _pages(socket_path, wanted))
+    typer.echo(f"sender {own.sender.hex()}\ndigest {digest}")
+
+
+@domain_app.command(name="import")
+def import_keys(
+    file: Annotated[Path, typer.Argument(help="What the other module exported.")],
+    sender: Annotated[str, typer.Option(help="The sender, as the other operator told it.")],
+    digest: Annotated[str, typer.Option(help="The digest, as the other operator told it.")],
+    config: ConfigPath = DEFAULT_CONFIG_PATH,
+) -> None:
+    """Take the keys that another module exported. May be repeated: what is there already stays as it is."""
+    socket_path = load_config(config).socket_path
+    who = digest_of("--sender", sender)
+    keys = versions = 0
+    for page in read_pages(file, digest_of("--digest", digest)):
+        taken = ask_daemon(socket_path, operations.DOMAIN_IMPORT, ImportKeys(sender=who, page=page))
+        assert isinstance(taken, ImportedKeys)
+        keys += taken.keys
+        versions += taken.versions
+        for alias in taken.aliases_left_out:
+            typer.echo(f"left out: {alias} names another key here", err=True)
+    typer.echo(f"{keys} keys and {versions} versions taken")
+
+
+def _pages(socket_path: Path, wanted: ExportKeys) -> Iterator[bytes]:
+    """Every page as a line of JSON."""
+    while True:
+        exported = ask_daemon(socket_path, operations.DOMAIN_EXPORT, wanted)
+        assert isinstance(exported, ExportedKeys)
+        if exported.page is None:
+            return
+        yield msgspec.json.encode(exported.page) + b"\n"
+        if exported.page.next is None:
+            return
+        wanted = msgspec.structs.replace(wanted, after=exported.page.next)
 
 
 def _ask(config: Path) -> DomainInfo:

@@ -56,6 +56,14 @@ class Metrics:
         self.connections = self._gauge("hwkm_connections", "Open connections.")
         self.requests_in_flight = self._gauge("hwkm_requests_in_flight", "Requests being worked on.")
         self.vaults = self._gauge("hwkm_vaults", "Vaults in the record database, locked ones included.")
+        self.keys = self._gauge("hwkm_keys", "Keys that were not deleted.")
+        self.keys_cached = self._gauge("hwkm_keys_cached", "Keys in the daemon's memory, wrapped.")
+        self.key_cache_hits = Counter(
+            "hwkm_key_cache_found", "Keys that were found in the daemon's memory.", registry=self.registry
+        )
+        self.key_cache_misses = Counter(
+            "hwkm_key_cache_missed", "Keys that were read from the database.", registry=self.registry
+        )
         self.core_ready = self._gauge("hwkm_core_ready", "1 while the trusted core is ready, else 0.")
         self.core_queue_depth = self._gauge("hwkm_core_queue_depth", "Requests waiting for the trusted core.")
         self.core_restarts = Counter(

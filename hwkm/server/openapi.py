@@ -45,7 +45,7 @@ def _document() -> dict[str, Any]:
         "info": {
             "title": "hwkmd",
             "version": "1",
-            "description": "Vaults for recovery keys, and their application keys, over a Unix socket.",
+            "description": "Vaults for recovery keys, customer master keys and data keys, over a Unix socket.",
         },
         "servers": [{"url": "/"}],
         "paths": paths,
@@ -61,7 +61,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "responses": _responses(operation),
     }
     if operation.request is not Nothing:
-        described["requestBody"] = {"required": True, "content": _content(operation.request)}
+        described["requestBody"] = {
+            "required": any(field.required for field in msgspec.structs.fields(operation.request)),
+            "content": _content(operation.request),
+        }
     return described
 
 

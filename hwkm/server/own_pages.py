@@ -13,6 +13,7 @@ from aiohttp import web
 
 from hwkm.server import answers
 from hwkm.server.handlers.call import Desk
+from hwkm.server.keys.book import KeyBook
 from hwkm.server.limits import Connections, RequestsInFlight
 from hwkm.server.metrics import CONTENT_TYPE
 from hwkm.server.openapi import openapi_document
@@ -35,6 +36,8 @@ class OwnPages:
         self._connections = connections
         self._in_flight = in_flight
         self._restarts_counted = 0
+        self._hits_counted = 0
+        self._misses_counted = 0
         self._openapi = openapi_document()
         self._pages = {
             "/healthz": self._healthz,
@@ -68,8 +71,17 @@ class OwnPages:
         metrics.core_queue_depth.set(supervisor.queue_depth)
         metrics.core_restarts.inc(supervisor.restarts - self._restarts_counted)
         self._restarts_counted = supervisor.restarts
+        self._count_keys(self._desk.book)
         statistics = await self._desk.core.statistics()
         return answers.answer(200, metrics.exposition(statistics), CONTENT_TYPE)
+
+    def _count_keys(self, book: KeyBook) -> None:
+        metrics = self._desk.metrics
+        metrics.keys.set(book.keys)
+        metrics.keys_cached.set(book.cached)
+        metrics.key_cache_hits.inc(book.hits - self._hits_counted)
+        metrics.key_cache_misses.inc(book.misses - self._misses_counted)
+        self._hits_counted, self._misses_counted = book.hits, book.misses
 
     async def _describe(self) -> web.Response:
         return answers.answer(200, self._openapi)

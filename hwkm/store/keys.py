@@ -119,6 +119,20 @@ _OLD: Final = (
     .order_by(key_versions.c.key_id, key_versions.c.version)
     .limit(_LIMIT)
 )
+_TO_EXPORT: Final = (
+    select(*VERSION_COLUMNS, keys.c.kind)
+    .join(keys, keys.c.key_id == key_versions.c.key_id)
+    .where(
+        key_versions.c.wrapped.is_not(None),
+        (key_versions.c.key_id > bindparam("after"))
+        | (
+            (key_versions.c.key_id == bindparam("after"))
+            & (key_versions.c.version < bindparam("after_version"))
+        ),
+    )
+    .order_by(key_versions.c.key_id, key_versions.c.version.desc())
+    .limit(_LIMIT)
+)
 _COUNT_OLD: Final = select(func.count()).select_from(key_versions).where(_IS_OLD)
 _UNFINISHED: Final = (
     select(domain_rotations.c.generation)
@@ -430,6 +444,34 @@ class KeyStore:
                     .values(key_id=move.new_key_id, version=move.new_version, digest=move.new_digest)
                 )
                 connection.execute(statement, {"of_key": move.key_id})
+
+    # --- moving to another module ------------------------------------------------------------
+
+    def to_export(self, after: tuple[bytes, int], limit: int) -> Sequence[tuple[VersionRecord, KeyKind]]:
+        """Return up to ``limit`` versions by key id, the newest of a key first, those after ``after``."""
+        rows = self._database.read(_TO_EXPORT, after=after[0], after_version=after[1], count=limit)
+        found = []
+        for row in rows:
+            kind = kind_of(row[-1])
+            found.append((version_of(row[:-1], kind), kind))
+        return found
+
+    def find(self, key_id: bytes) -> KeyRecord | None:
+        """Return a key whatever its state, or None."""
+        rows = self._database.read(_GET, of_key=key_id)
+        return key_of(rows[0]) if rows else None
+
+    def has_alias(self, account: str, alias: str) -> bool:
+        """Whether the account has an alias of this name."""
+        return bool(self._database.read(_GET_ALIAS, of_account=account, of_alias=alias))
+
+    def add_older_version(self, version: VersionRecord) -> bool:
+        """Add a version of a key, which does not become the current one; whether it was not there already."""
+        if self._database.read(_GET_VERSION, of_key=version.key_id, of_version=version.version):
+            return False
+        with self._transaction(_contradiction()) as connection:
+            connection.execute(insert(key_versions), version_row(version))
+        return True
 
     # --- domain keys -------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ Label = Annotated[str, Meta(max_length=256, description="name under which a data
 Version = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Period = Annotated[int, Meta(ge=PERIOD_DAYS_MIN, le=PERIOD_DAYS_MAX, description="days")]
 KeyState = Literal["enabled", "disabled", "pending_deletion", "deleted"]
+LivingState = Literal["enabled", "disabled", "pending_deletion"]
 RotationCause = Literal["created", "automatic", "on_demand"]
 
 
@@ -553,3 +554,94 @@ class DomainInfo(_Body, frozen=True, kw_only=True):
     versions: int
     versions_left: int
     refused: int
+
+
+# --- keys on their way to another module -----------------------------------------------------
+
+Fingerprint = Annotated[bytes, Meta(min_length=32, max_length=32)]
+KeyIdBytes = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Statement = Annotated[bytes, Meta(min_length=1, max_length=8192)]
+
+
+class ExchangeInfo(_Body, frozen=True, kw_only=True):
+    """What two operators tell each other before keys move.
+
+    The receiver gives ``statement``, and ``fingerprint`` by another way; the sender gives ``sender``
+    (SHA-256 of its audit public key) by another way.
+    """
+
+    statement: Statement
+    fingerprint: Fingerprint
+    sender: Fingerprint
+
+
+class ExportPlace(_Body, frozen=True, kw_only=True):
+    """Where to go on: after this version of this key."""
+
+    key_id: KeyIdBytes
+    version: Version
+
+
+class ExportKeys(_Body, frozen=True, kw_only=True):
+    """A page of all keys, wrapped to another module; ``after`` is the ``next`` of the page before."""
+
+    statement: Statement
+    fingerprint: Fingerprint
+    after: ExportPlace | None = None
+
+
+class MovedVersion(_Body, frozen=True, kw_only=True):
+    """A version of a key; the key itself is in the domain token beside it."""
+
+    key_id: KeyIdBytes
+    version: Version
+    public_key: Annotated[bytes, Meta(max_length=8192)]
+    created_at_ms: int
+    cause: RotationCause
+
+
+class MovedKey(_Body, frozen=True, kw_only=True):
+    """A key with its life and names."""
+
+    key_id: KeyIdBytes
+    account: Account
+    kind: KeyKind
+    state: LivingState
+    description: Description
+    version: Version
+    rotation_period_days: Period | None
+    next_rotation_at_ms: int | None
+    created_at_ms: int
+    deletion_at_ms: int | None
+    aliases: Annotated[tuple[AliasName, ...], Meta(max_length=1000)]
+    tags: Tags
+
+
+class MovedKeys(_Body, frozen=True, kw_only=True):
+    """A page of keys on their way. Nothing in it is secret; only the domain token is signed."""
+
+    keys: Annotated[tuple[MovedKey, ...], Meta(max_length=64)]
+    versions: Annotated[tuple[MovedVersion, ...], Meta(min_length=1, max_length=64)]
+    domain_token: Annotated[bytes, Meta(min_length=1, max_length=512 * 1024)]
+    next: ExportPlace | None
+
+
+class ExportedKeys(_Body, frozen=True, kw_only=True):
+    """A page, or nothing if there are no keys (left)."""
+
+    page: MovedKeys | None
+
+
+class ImportKeys(_Body, frozen=True, kw_only=True):
+    """Take a page of keys from ``sender``. May be repeated: what is there already stays as it is."""
+
+    sender: Fingerprint
+    page: MovedKeys
+
+
+class ImportedKeys(_Body, frozen=True, kw_only=True):
+    """How many keys and versions were new, and which aliases name other keys here and were left out."""
+
+    keys: int
+    versions: int
+    aliases_left_out: tuple[str, ...]

@@ -349,6 +349,30 @@ DOMAIN_ROTATE: Final = Operation(
     api.Nothing,
     key_api.DomainInfo,
 )
+DOMAIN_EXCHANGE: Final = Operation(
+    "domain.exchange",
+    "GET",
+    "/v1/domain/exchange",
+    "What another module needs to send keys here.",
+    api.Nothing,
+    key_api.ExchangeInfo,
+)
+DOMAIN_EXPORT: Final = Operation(
+    "domain.export",
+    "POST",
+    "/v1/domain/export",
+    "A page of all keys, wrapped to another module.",
+    key_api.ExportKeys,
+    key_api.ExportedKeys,
+)
+DOMAIN_IMPORT: Final = Operation(
+    "domain.import",
+    "POST",
+    "/v1/domain/import",
+    "Take a page of keys from another module.",
+    key_api.ImportKeys,
+    key_api.ImportedKeys,
+)
 
 OPERATIONS: Final = (
     STATUS,
@@ -368,4 +392,7 @@ OPERATIONS: Final = (
     *KEY_OPERATIONS,
     DOMAIN_STATUS,
     DOMAIN_ROTATE,
+    DOMAIN_EXCHANGE,
+    DOMAIN_EXPORT,
+    DOMAIN_IMPORT,
 )

@@ -14,7 +14,9 @@ from hwkm.errors import FormatError, VaultNotFound
 from hwkm.server.audit_writer import AuditWriter
 from hwkm.server.checkpoints import Checkpoints
 from hwkm.server.core_calls import CoreCalls
+from hwkm.server.keys.book import KeyBook
 from hwkm.server.keys.domain import DomainRotation
+from hwkm.server.keys.moving import KeyMoving
 from hwkm.server.keys.principal import KeyCall
 from hwkm.server.keys.service import KeyService
 from hwkm.server.limits import OpenChallenges
@@ -43,6 +45,8 @@ class Desk:
     metrics: Metrics
     keys: KeyService
     domain: DomainRotation
+    moving: KeyMoving
+    book: KeyBook
     account: str
     max_attempts_limit: int
     vaults_per_uid: int

@@ -219,6 +219,10 @@ class KeyBook:
         self._older.clear()
         await self.run(self._erase, key_id, now_ms)
 
+    async def recount(self) -> None:
+        """Count the keys anew, after some came from elsewhere."""
+        self.keys = await self.run(self._store.count)
+
     def forget(self, key_id: bytes) -> None:
         """Drop a key from memory, since it is about to change."""
         self._changes += 1
