@@ -30,7 +30,7 @@ from hwkm.formats.key_kind import KeyKind, KeyName
 from hwkm.formats.wrapped_key import WrappedKey
 from hwkm.secret import Pin, SecretBytes
 from hwkm.thm.ports import Domain
-from hwkm.tokens.tpm.authorisation import CustomerKeyAuthorisations, authorisation_value, domain_object
+from hwkm.tokens.tpm.authorisation import KeyServiceAuthorisations
 from hwkm.tokens.tpm.connection import Connection
 from hwkm.tokens.tpm.customer_keys import TpmSecretKey
 from hwkm.tokens.tpm.hmac_session import split_sized
@@ -57,12 +57,12 @@ def handles(device: SwtpmDevice) -> Handles:
 
 def domain_value(device: SwtpmDevice, generation: int = 1) -> bytes:
     with Pin(device.pin) as pin:
-        return authorisation_value(pin, domain_object(generation)).expose()
+        return KeyServiceAuthorisations(pin).domain_key(generation).expose()
 
 
 def key_value(device: SwtpmDevice, name: KeyName) -> bytes:
     with Pin(device.pin) as pin:
-        return CustomerKeyAuthorisations(pin).value(name, SYMMETRIC).expose()
+        return KeyServiceAuthorisations(pin).customer_key(name, SYMMETRIC).expose()
 
 
 @contextmanager
@@ -209,11 +209,11 @@ def test_a_listener_on_the_bus_learns_no_customer_master_key(swtpm: SwtpmDevice)
         swtpm.uri = uri
     heard = b"".join(bus.traffic)
     with Pin(swtpm.pin) as pin:
-        values = CustomerKeyAuthorisations(pin)
+        values = KeyServiceAuthorisations(pin)
         secrets = [
             pin.expose(),
-            values.value(name, SYMMETRIC).expose(),
-            values.value(mac_name, KeyKind.HMAC_256).expose(),
+            values.customer_key(name, SYMMETRIC).expose(),
+            values.customer_key(mac_name, KeyKind.HMAC_256).expose(),
             domain_value(swtpm, 1),
             domain_value(swtpm, 2),
             message,

@@ -4,14 +4,16 @@ Each object has its own value, so that one disclosed does not open another::
 
     SHA-256("hwkm tpm authorisation v1" || 0x00 || object || 0x00 || PIN)[0:31] || 0x01
 
-with ``object`` one of ``cohort``, ``audit``, ``anchor``, ``attestation``, ``domain.<n>``, ``customer keys``. 32 bytes, the size of the Name algorithm's
-digest, is the most that an object takes. The last byte is fixed because the TPM drops trailing zeros
-of a value and the host would have to do the same.
+with ``object`` one of ``cohort``, ``audit``, ``anchor``, ``attestation``, ``domain keys``, ``customer keys``.
+32 bytes, the size of the Name algorithm's digest, is the most that an object takes. The last byte is fixed
+because the TPM drops trailing zeros of a value and the host would have to do the same.
 
-A customer master key's value binds it to its name and kind, so that a blob put in another's place is of
-no use. With K the value of ``customer keys``::
+Of the last two come the values of objects of which there are many. A customer master key's binds it to
+its name and kind, so that a blob put in another's place is of no use::
 
-    HMAC-SHA-256(K, key id (16) || version (u32 BE) || kind (u8))[0:31] || 0x01
+    domain key             HMAC-SHA-256(value of "domain keys", generation (u32 BE))[0:31] || 0x01
+    customer master key    HMAC-SHA-256(value of "customer keys",
+                                        key id (16) || version (u32 BE) || kind (u8))[0:31] || 0x01
 
 The objects have no dictionary attack protection (noDA), because a lockout caused by anyone would
 stop the service. So the PIN must be unguessable instead: 16 bytes at least.
@@ -32,7 +34,8 @@ PIN_BYTES_MIN: Final = 16
 COHORT: Final = b"cohort"
 AUDIT: Final = b"audit"
 ANCHOR: Final = b"anchor"
-ATTESTATION: Final = b"attestation"
+_ATTESTATION: Final = b"attestation"
+_DOMAIN_KEYS: Final = b"domain keys"
 _CUSTOMER_KEYS: Final = b"customer keys"
 
 _LABEL: Final = b"hwkm tpm authorisation v1"
@@ -44,21 +47,35 @@ def authorisation_value(pin: Pin, object_name: bytes) -> SecretBytes:
     return SecretBytes(digest[:31] + b"\x01")
 
 
-def domain_object(generation: int) -> bytes:
-    """Return the object name of a domain key."""
-    return b"domain.%d" % generation
-
-
-class CustomerKeyAuthorisations:
-    """Values of customer master keys; the PIN itself is not kept for them."""
+class KeyServiceAuthorisations:
+    """Values of domain keys, attestation key and customer master keys; the PIN is not kept for them."""
 
     def __init__(self, pin: Pin) -> None:
-        self._key = authorisation_value(pin, _CUSTOMER_KEYS)
+        self._domain_keys = authorisation_value(pin, _DOMAIN_KEYS)
+        self._customer_keys = authorisation_value(pin, _CUSTOMER_KEYS)
+        self._attestation = authorisation_value(pin, _ATTESTATION)
 
-    def value(self, name: KeyName, kind: KeyKind) -> SecretBytes:
+    def domain_key(self, generation: int) -> SecretBytes:
+        """Return the 32 bytes that authorise the use of a domain key as a parent."""
+        return _bound_value(self._domain_keys, generation.to_bytes(4, "big"))
+
+    def customer_key(self, name: KeyName, kind: KeyKind) -> SecretBytes:
         """Return the 32 bytes that authorise the use of one version of one key, of that kind."""
         bound = name.key_id + name.version.to_bytes(4, "big") + bytes((kind.code,))
-        return SecretBytes(hmac.digest(self._key.expose(), bound, "sha256")[:31] + b"\x01")
+        return _bound_value(self._customer_keys, bound)
+
+    def attestation_key(self) -> SecretBytes:
+        """Return the 32 bytes that authorise the use of the attestation key."""
+        return SecretBytes(self._attestation.expose())
+
+    def wipe(self) -> None:
+        """Forget all of them. May be called again."""
+        for secret in (self._domain_keys, self._customer_keys, self._attestation):
+            secret.wipe()
+
+
+def _bound_value(key: SecretBytes, bound: bytes) -> SecretBytes:
+    return SecretBytes(hmac.digest(key.expose(), bound, "sha256")[:31] + b"\x01")
 
 
 def verify_pin_length(pin: Pin) -> None:

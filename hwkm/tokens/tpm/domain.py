@@ -12,7 +12,7 @@ from hwkm.formats.wrapped_key import Backend, WrappedKey
 from hwkm.thm.ports import CreatedKey, LoadedKey, WrappedItem
 from hwkm.tokens.exchange import open_token, parse_statement, seal_token, verify_count
 from hwkm.tokens.token import AuditKey
-from hwkm.tokens.tpm.authorisation import CustomerKeyAuthorisations
+from hwkm.tokens.tpm.authorisation import KeyServiceAuthorisations
 from hwkm.tokens.tpm.capabilities import Capabilities
 from hwkm.tokens.tpm.children import Nursery, encode_blob, parse_blob, proofs, refusals
 from hwkm.tokens.tpm.customer_keys import Engine, TpmPrivateKey, TpmSecretKey
@@ -54,7 +54,7 @@ class TpmDomain:
         nursery: Nursery,
         capabilities: Capabilities,
         persistent: PersistentKeys,
-        authorisations: CustomerKeyAuthorisations,
+        authorisations: KeyServiceAuthorisations,
         exchange: Exchange,
         audit_key: AuditKey,
     ) -> None:
@@ -81,13 +81,13 @@ class TpmDomain:
     def create(self, name: KeyName, kind: KeyKind) -> CreatedKey:
         self._verify_kind(kind)
         with translated(f"making a key of kind {kind}"):
-            blob = self._nursery.make(self._newest(), kind, self._authorisations.value(name, kind))
+            blob = self._nursery.make(self._newest(), kind, self._authorisations.customer_key(name, kind))
         return CreatedKey(self._encode(name, kind, blob), spki(kind, blob.public))
 
     def load(self, name: KeyName, kind: KeyKind, wrapped: bytes) -> LoadedKey:
         self._verify_kind(kind)
         generation, blob = self._parsed(name, kind, wrapped)
-        parent, value = self._parents[generation], self._authorisations.value(name, kind)
+        parent, value = self._parents[generation], self._authorisations.customer_key(name, kind)
         with refusals(name, kind, generation, "loading a key"):
             item = self._nursery.load(parent, blob, value)
         try:
@@ -104,7 +104,7 @@ class TpmDomain:
         if generation == self.generation:
             self.load(name, kind, wrapped).unload()
             return wrapped
-        parent, value = self._parents[generation], self._authorisations.value(name, kind)
+        parent, value = self._parents[generation], self._authorisations.customer_key(name, kind)
         with refusals(name, kind, generation, "moving a key"), proofs(name, kind, generation):
             moved = self._nursery.move(blob, parent, self._newest(), value)
         return self._encode(name, kind, moved)
@@ -166,13 +166,13 @@ class TpmDomain:
     def _export(self, sending: Sending, item: WrappedItem) -> ExportedKey:
         self._verify_kind(item.kind)
         generation, blob = self._parsed(item.name, item.kind, item.wrapped)
-        parent, value = self._parents[generation], self._authorisations.value(item.name, item.kind)
+        parent, value = self._parents[generation], self._authorisations.customer_key(item.name, item.kind)
         name, kind = item.name, item.kind
         with refusals(name, kind, generation, "exporting a key"), proofs(name, kind, generation):
             return ExportedKey(name, kind, sending.wrap(parent, blob, value))
 
     def _import(self, receiving: Receiving, parent: Entity, key: ExportedKey) -> WrappedItem:
-        value = self._authorisations.value(key.name, key.kind)
+        value = self._authorisations.customer_key(key.name, key.kind)
         blob = receiving.unwrap(parent, key, value)
         if parent is not self._newest():
             blob = self._nursery.move(blob, parent, self._newest(), value)

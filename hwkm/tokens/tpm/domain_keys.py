@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, Final
 
 from tpm2_pytss.constants import TPMA_OBJECT
 from tpm2_pytss.types import TPM2B_PUBLIC
@@ -10,12 +11,7 @@ from tpm2_pytss.types import TPM2B_PUBLIC
 from hwkm.formats.key_kind import KeyKind
 from hwkm.secret import Pin, SecretBytes
 from hwkm.tokens.token import AuditKey
-from hwkm.tokens.tpm.authorisation import (
-    ATTESTATION,
-    CustomerKeyAuthorisations,
-    authorisation_value,
-    domain_object,
-)
+from hwkm.tokens.tpm.authorisation import KeyServiceAuthorisations
 from hwkm.tokens.tpm.capabilities import read_capabilities
 from hwkm.tokens.tpm.children import Nursery
 from hwkm.tokens.tpm.connection import Connection
@@ -33,6 +29,8 @@ from hwkm.tokens.tpm.templates import (
     attestation_template,
     storage_template,
 )
+
+_PROBE_BYTES: Final = 16
 
 _Found = tuple[bytes, TPM2B_PUBLIC]
 
@@ -55,8 +53,7 @@ class DomainKeys:
         self._salt = (handles.storage, storage_point)
         self._slots = Slots(connection)
         self._nursery = Nursery(sessions[0], self._slots, self._salt)
-        # Kept for domain keys that rotations make: the values depend on the generation.
-        self._pin = Pin(pin.expose())
+        self._authorisations = KeyServiceAuthorisations(pin)
         self._found = dict(found)
 
     def domain(self, audit_key: AuditKey) -> TpmDomain | None:
@@ -73,7 +70,7 @@ class DomainKeys:
             self._nursery,
             capabilities,
             self,
-            CustomerKeyAuthorisations(self._pin),
+            self._authorisations,
             Exchange(self._sessions, self._nursery, self._public_of, self._attestation),
             audit_key,
         )
@@ -87,14 +84,15 @@ class DomainKeys:
         """
         for generation, parent in self.parents().items():
             with translated(f"using the domain key of generation {generation}"):
-                self._nursery.make(parent, KeyKind.SYMMETRIC, authorisation_value(self._pin, b"probe"))
+                self._nursery.make(parent, KeyKind.SYMMETRIC, SecretBytes(os.urandom(_PROBE_BYTES)))
 
     def parents(self) -> dict[int, Entity]:
         numbers = [self._handles.generation(handle) for handle in self._found]
         return {number: self._parent(number) for number in numbers if number}
 
     def make(self, generation: int) -> Entity:
-        self._make_persistent(self._handles.domain(generation), storage_template(), domain_object(generation))
+        value = self._authorisations.domain_key(generation)
+        self._make_persistent(self._handles.domain(generation), storage_template(), value)
         return self._parent(generation)
 
     def remove(self, generation: int) -> None:
@@ -113,30 +111,29 @@ class DomainKeys:
         }
 
     def close(self) -> None:
-        """Forget the PIN. May be called again."""
-        self._pin.wipe()
+        """Forget the authorisation values. May be called again."""
+        self._authorisations.wipe()
 
     def _parent(self, generation: int) -> Entity:
-        return self._entity(self._handles.domain(generation), domain_object(generation))
+        return self._entity(self._handles.domain(generation), self._authorisations.domain_key(generation))
 
     def _attestation(self) -> Entity:
         """Return the attestation key, made if there is none."""
         handle = self._handles.attestation
         if handle not in self._found:
-            self._make_persistent(handle, attestation_template(), ATTESTATION)
-        return self._entity(handle, ATTESTATION)
+            self._make_persistent(handle, attestation_template(), self._authorisations.attestation_key())
+        return self._entity(handle, self._authorisations.attestation_key())
 
-    def _entity(self, handle: int, object_name: bytes) -> Entity:
-        return Entity(handle, self._found[handle][0], authorisation_value(self._pin, object_name))
+    def _entity(self, handle: int, value: SecretBytes) -> Entity:
+        return Entity(handle, self._found[handle][0], value)
 
     def _public_of(self, entity: Entity) -> bytes:
         marshalled: bytes = self._found[entity.handle][1].publicArea.marshal()
         return marshalled
 
-    def _make_persistent(self, handle: int, template: TPM2B_PUBLIC, object_name: bytes) -> None:
+    def _make_persistent(self, handle: int, template: TPM2B_PUBLIC, value: SecretBytes) -> None:
         """Make a key at a handle, and look at it under the session's HMAC."""
         esapi: Any = self._connection.esapi
-        value: SecretBytes = authorisation_value(self._pin, object_name)
         with translated(f"making a key at 0x{handle:08x}"):
             storage = esapi.tr_from_tpmpublic(self._handles.storage)
             with esapi_session(self._connection, storage) as session:

@@ -16,7 +16,7 @@ from tpm2_pytss.types import TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE, TPMS_SENSITIV
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.secret import Pin, SecretBytes
 from hwkm.tokens.pairing import cohort_digest
-from hwkm.tokens.tpm.authorisation import ANCHOR, AUDIT, COHORT, authorisation_value, domain_object
+from hwkm.tokens.tpm.authorisation import ANCHOR, AUDIT, COHORT, KeyServiceAuthorisations, authorisation_value
 from hwkm.tokens.tpm.connection import Connection
 from hwkm.tokens.tpm.errors import translated
 from hwkm.tokens.tpm.objects import Handles, public_point
@@ -60,7 +60,7 @@ def add_domain_key(connection: Connection, handles: Handles, pin: Pin) -> None:
 
 
 def _make_domain_key(connection: Connection, storage: Any, session: Any, handles: Handles, pin: Pin) -> None:
-    value = authorisation_value(pin, domain_object(1))
+    value = KeyServiceAuthorisations(pin).domain_key(1)
     make_key(connection, storage, session, storage_template(), value, handles.domain(1))
 
 
