@@ -20,6 +20,8 @@ from tests.aws_daemon import AwsDaemon, check_value
 from tests.aws_signing import Signer
 from tests.core_process import MemoryToken
 
+pytestmark = pytest.mark.slow
+
 MODEL = botocore.session.get_session().get_service_model("kms")
 CONTENT_TYPE = "application/x-amz-json-1.1"
 # Creating keys and pairs is slow and needs no other input than these; the rest is tried with everything.

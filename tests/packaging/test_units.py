@@ -71,6 +71,16 @@ def test_the_service_keeps_the_measures_that_the_threat_model_counts_on(line: st
     assert line in (SYSTEMD / "hwkmd.service").read_text().splitlines()
 
 
+def test_the_drop_in_for_the_aws_wire_opens_the_loopback_and_nothing_else() -> None:
+    lines = (SYSTEMD / "hwkmd-aws.conf").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        "[Service]",
+        "RestrictAddressFamilies=AF_INET AF_INET6",
+        "IPAddressAllow=localhost",
+    ]
+    assert "IPAddressDeny=any" in (SYSTEMD / "hwkmd.service").read_text().splitlines()
+
+
 def test_the_pin_reaches_the_daemon_as_a_credential_only() -> None:
     """Not in argv, not in the environment, not in the configuration."""
     service = (SYSTEMD / "hwkmd.service").read_text().splitlines()
