@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,11 +130,11 @@ class Rig:
         self.core = core
         self.faults = faults
         self.keys = Keys(desk)
-        self.notes: list[str] = []
+        self.notes: list[tuple[str, str]] = []
         self.domain = DomainRotation(desk, self._note, grace_s=0.0, retry_s=0.01)
 
-    async def _note(self, operation: str) -> None:
-        self.notes.append(operation)
+    async def _note(self, operation: str, detail: Mapping[str, str]) -> None:
+        self.notes.append((operation, detail["generation"]))
 
     async def create(self, **fields: Any) -> str:
         return (await self.keys.create(call(), api.CreateKey(**fields))).arn

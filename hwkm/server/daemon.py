@@ -9,6 +9,7 @@ import resource
 import signal
 import ssl
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -281,14 +282,14 @@ class Daemon:
             self._aws.front.authenticator.book = book
             self._log.info("credentials reloaded", count=len(book))
 
-    async def _note(self, operation: str) -> None:
+    async def _note(self, operation: str, detail: Mapping[str, str] | None = None) -> None:
         """Put the daemon's own doing into the audit log.
 
         A full disk keeps nobody from starting or stopping the daemon; it keeps every operation
         from being answered until there is room.
         """
         try:
-            await self._audit.append(AuditEntry(_our_own_caller(), operation, "ok"))
+            await self._audit.append(AuditEntry(_our_own_caller(), operation, "ok", detail=detail))
         except HwkmError as exc:
             self._log.error("audit record not written", operation=operation, problem=str(exc))
 

@@ -13,7 +13,7 @@ word of a database that does not know of the rotation: a restored one may hold r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal
 
 from hwkm.errors import DomainRotating, HwkmError, StorageUnavailable, TokenBusy, Unavailable
@@ -50,7 +50,7 @@ class DomainRotation:
     def __init__(
         self,
         desk: KeyDesk,
-        note: Callable[[str], Awaitable[None]],
+        note: Callable[[str, Mapping[str, str]], Awaitable[None]],
         *,
         grace_s: float = GRACE_S,
         retry_s: float = RETRY_S,
@@ -194,7 +194,7 @@ class DomainRotation:
             for generation in (await self._read_domain()).generations:
                 if generation < domain.generation:
                     await self._ask_domain(RetireDomain(generation=generation))
-                    await self._note("domain.retire")
+                    await self._note("domain.retire", {"generation": str(generation)})
             await self._desk.book.read(KeyStore.finish_rotation, domain.generation, self._desk.now_ms())
 
     async def _read_domain(self) -> DomainRead:

@@ -88,7 +88,10 @@ class Scheduler:
         except HwkmError as exc:
             outcome = exc.code
             self._log.warning("key not looked after", operation=operation, problem=str(exc))
-        await self._record(AuditEntry(self._caller, operation, outcome))
+        arn = self._desk.names.key_arn(record.account, record.key_id)
+        # The version that was current when its time came.
+        entry = AuditEntry(self._caller, operation, outcome, key=arn, key_version=record.version)
+        await self._record(entry)
 
     async def _delete(self, record: KeyRecord) -> None:
         entry = await self._desk.book.load(record.key_id)

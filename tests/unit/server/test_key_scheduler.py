@@ -24,6 +24,8 @@ class Log:
 
     async def append(self, entry: AuditEntry) -> None:
         assert entry.caller == CALLER
+        assert entry.key is not None
+        assert entry.key_version is not None
         self.entries.append((entry.operation, entry.outcome))
 
 
