@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from hwkm.client import KeyClient, files
 from hwkm.client.files.encryption import unwrapped
+from hwkm.client.files.header_swap import JOURNAL_PREFIX, HeaderSwap, encode_journal
 from tests.cli.person import HWKM
 from tests.cli.resident import Resident
 from tests.daemon import Daemon
@@ -252,3 +254,53 @@ def test_a_disabled_key_fails_files_and_a_stopped_daemon_the_run(person: Residen
     stopped = person.json("rewrap", "letter.encrypted", "-S", person.home / "none", status=20)
     assert stopped["stopped"]["code"] == "unavailable"
     assert person.json("rewrap", "letter.encrypted")["rewrapped"] == 1
+
+
+def test_links_are_not_followed_and_what_cannot_be_read_is_named(person: Resident, tmp_path: Path) -> None:
+    person.run("encrypt", "letter", "-k", "letters")
+    outside = tmp_path / "outside.encrypted"
+    (person.home / "letter.encrypted").rename(outside)
+    whole = outside.read_bytes()
+    (person.home / "link").symlink_to(outside)
+    (person.home / "linked").symlink_to(tmp_path)
+    os.mkfifo(person.home / "pipe")
+    person.run("key", "rotate", "letters")
+    done = person.json("rewrap", ".")
+    assert (done["rewrapped"], done["failed"]) == (0, 0)
+    assert outside.read_bytes() == whole
+
+
+def test_what_a_crash_left_is_finished_and_said(person: Resident) -> None:
+    person.run("encrypt", "letter", "-k", "letters")
+    path = person.home / "letter.encrypted"
+    old = path.read_bytes()
+    person.run("key", "rotate", "letters")
+    person.run("rewrap", "letter.encrypted")
+    length = len(files.read_header(path).encode()) + 16
+    new = path.read_bytes()
+    torn = length - 80  # within the wrapped key
+    path.write_bytes(new[:torn] + old[torn:])
+    swap = HeaderSwap(b"letter.encrypted", old[:length], new[:length])
+    (person.home / f"{JOURNAL_PREFIX}0").write_bytes(encode_journal([swap]))
+    person.run("decrypt", "letter.encrypted", "-o", "copy", status=23)
+    assert person.json("rewrap", ".", "--dry-run")["recovered"] == 0
+    said = person.run("rewrap", ".").stdout
+    assert said.startswith("Rewrapped 0 files; 1 up to date already;")
+    assert "1 finished after an interruption." in said
+    person.run("decrypt", "letter.encrypted", "-o", "copy")
+    assert (person.home / "copy").read_bytes() == (person.home / "letter").read_bytes()
+
+
+def test_two_runs_at_once_lose_nothing(person: Resident, daemon: Daemon) -> None:
+    for number in range(40):
+        (person.home / f"f{number}").write_bytes(str(number).encode())
+    person.run("encrypt", *(f"f{number}" for number in range(40)), "-k", "letters")
+    person.run("key", "rotate", "letters")
+    with KeyClient(daemon.socket_path) as client, ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(files.rewrap_files, client, person.home) for _ in range(2)]
+        tallies = [run.result() for run in runs]
+        assert sum(tally.counts[files.Outcome.REWRAPPED] for tally in tallies) == 40
+        assert files.rewrap_files(client, person.home).counts[files.Outcome.CURRENT] == 40
+        for number in range(40):
+            files.decrypt_file(client, person.home / f"f{number}.encrypted", person.home / f"g{number}")
+            assert (person.home / f"g{number}").read_bytes() == str(number).encode()

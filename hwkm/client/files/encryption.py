@@ -165,7 +165,7 @@ def require_context(header: MessageHeader, wanted: Mapping[str, str]) -> None:
     """
     for name, value in wanted.items():
         if header.context.get(name) != value:
-            raise ContextMismatch(f"the file's encryption context has not {name}={value}")
+            raise ContextMismatch(f"the file's encryption context lacks {name}={value}")
 
 
 def unwrapped(client: KeyClient, header: MessageHeader, key: str | None) -> SecretBytes:
