@@ -21,6 +21,7 @@ from bench import closed_loop
 from bench.closed_loop import Load
 from bench.figure import Figure, at_least, at_most
 from bench.key_daemon import AwsContender, KeyDaemon, NativeContender, key_daemon
+from bench.key_floors import floors
 from bench.openbao import openbao
 from tests.core_process import Device
 from tests.devices import make_device
@@ -63,9 +64,11 @@ class RawHmac:
 def comparison(kind: str, directory: Path, *, short: bool) -> Iterator[Figure]:
     """All figures of the key service on one device."""
     requests, keys, rounds = (200, 200, 2) if short else (2000, 10_000, 5)
+    seconds = 0.5 if short else 3.0
+    yield from floors(kind, directory, seconds=seconds, items=ITEMS)
     with ExitStack() as stack:
         device = make_device(kind, directory, stack)
-        raw = _raw_hmac(device, 0.5 if short else 3.0)
+        raw = _raw_hmac(device, seconds)
         yield Figure("raw HMACs", kind, 1 / raw.hmac_s, "per s")
         if raw.bare_s is not None:
             yield Figure("raw HMACs, bare commands", kind, 1 / raw.bare_s, "per s")
