@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +23,7 @@ from tests.interop.tenant import Tenant
 from tests.interop.toolbox import can_connect, free_ports
 
 ACCOUNTS: Final = {"one": "000000000001", "two": "000000000002", "bound": "000000000001"}
+HWKM: Final = Path(sys.executable).parent / "hwkm"
 POLL_S: Final = 0.02
 DEADLINE_S: Final = 60.0
 POLICY: Final = """
@@ -57,6 +61,12 @@ class KeyService:
         arn: str = tenant.kms().create_key(**options)["KeyMetadata"]["Arn"]
         return arn
 
+    def audit_of(self, key: str) -> list[dict[str, Any]]:
+        """The records of a key, after the whole log was verified."""
+        log = str(self.daemon.state_directory / "audit")
+        _hwkm("audit", "verify", log, "--live")
+        return [json.loads(line) for line in _hwkm("audit", "export", log, "--key", key).splitlines()]
+
     def rotate_domain(self) -> None:
         """Wrap every key anew under a new domain key, and wait until the old one is gone."""
         with self.daemon.http() as http:
@@ -92,6 +102,10 @@ def key_service(kind: str) -> Iterator[KeyService]:
         if not can_connect(port):
             raise DaemonDied(f"nobody listens on {port}:\n{daemon.log}")
         yield KeyService(daemon, [one, two], bound)
+
+
+def _hwkm(*arguments: str) -> str:
+    return subprocess.run([HWKM, *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def _tenant(daemon: Daemon, name: str, endpoint: str, home: Path) -> Tenant:

@@ -128,6 +128,33 @@ class TestServerSide:
         assert refused(bound, "bound", "of two")
         assert read(one, "bound", "of two") == content
 
+    def test_the_audit_log_says_which_object_was_opened_by_whom_and_who_was_refused(
+        self, service: KeyService, storage: Storage
+    ) -> None:
+        one, two = storage.s3(0), storage.s3(1)
+        key = service.new_key(service.tenants[0])
+        one.create_bucket(Bucket="recorded")
+        one.put_object(
+            Bucket="recorded", Key="x", Body=body(), ServerSideEncryption="aws:kms", SSEKMSKeyId=key
+        )
+        read(one, "recorded", "x")
+        assert refused(two, "recorded", "x")
+        records = [
+            (
+                record["operation"],
+                record["outcome"],
+                record["caller"]["account"],
+                record["context"]["aws:s3:arn"],
+            )
+            for record in service.audit_of(key)
+            if "context" in record
+        ]
+        owner, stranger = (tenant.account for tenant in service.tenants)
+        arn = "arn:aws:s3:::recorded/x"
+        assert ("key.generate_data_key", "ok", owner, arn) in records
+        assert ("key.decrypt", "ok", owner, arn) in records
+        assert ("key.decrypt", "access_denied", stranger, arn) in records
+
     def test_a_customer_key_of_sse_c_is_asked_for_at_every_read(self, storage: Storage) -> None:
         one, content = storage.s3(0), body()
         mine = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": os.urandom(32)}
