@@ -59,6 +59,11 @@ _AFTER_KEY: Final = keys.c.key_id > bindparam("after")
 _LIMIT: Final[Any] = bindparam("count")
 
 _GET: Final = select(*KEY_COLUMNS).where(_KEY)
+_TOUCH: Final = (
+    update(keys)
+    .where(_KEY, keys.c.last_used_at_ms.is_(None) | (keys.c.last_used_at_ms < bindparam("at")))
+    .values(last_operation=bindparam("operation"), last_used_at_ms=bindparam("at"))
+)
 _GET_VERSION: Final = select(*VERSION_COLUMNS).where(_VERSION)
 _GET_VERSIONS: Final = (
     select(*VERSION_COLUMNS)
@@ -333,13 +338,9 @@ class KeyStore:
 
     def touch(self, uses: Iterable[tuple[bytes, str, int]]) -> None:
         """Note the last use of keys: key id, operation, time. An earlier time than is noted changes nothing."""
+        rows = [{"of_key": key_id, "operation": operation, "at": at_ms} for key_id, operation, at_ms in uses]
         with self._transaction(_contradiction()) as connection:
-            for key_id, operation, at_ms in uses:
-                is_newer = keys.c.last_used_at_ms.is_(None) | (keys.c.last_used_at_ms < at_ms)
-                statement = update(keys).where(_KEY, is_newer)
-                connection.execute(
-                    statement.values(last_operation=operation, last_used_at_ms=at_ms), {"of_key": key_id}
-                )
+            connection.execute(_TOUCH, rows)
 
     def put_tags(self, key_id: bytes, tags: Mapping[str, str]) -> None:
         """Add tags, or change their values. Raises KeyNotFound."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hwkm.errors import AccessDenied, CiphertextInvalid, KeyNotFound
+from hwkm.audit.reader import read
+from hwkm.errors import AccessDenied, CiphertextInvalid, KeyDisabled, KeyNotFound
 from hwkm.wire import key_api as api
 from tests.core_process import MemoryToken
 from tests.daemon import Daemon
@@ -176,6 +177,24 @@ def test_accounts_do_not_see_each_other(world: World) -> None:
         ):
             with pytest.raises(AccessDenied):
                 call()
+
+
+def test_a_refusal_names_the_key_and_the_context_that_were_asked_for(world: World) -> None:
+    with world.under(EVERYTHING) as keys:
+        key = keys.create().arn
+        foreign = keys.encrypt(key, b"red", tenant="red")
+    with world.under(REQUIRES) as keys, pytest.raises(AccessDenied):
+        keys.decrypt(foreign, tenant="red")
+    with world.under(EVERYTHING) as keys:
+        keys.call("key.disable", key=key)
+        with pytest.raises(KeyDisabled):
+            keys.decrypt(foreign, key, tenant="red")
+    refusals = [
+        (record.outcome, record.key, record.key_version, record.context)
+        for record in read(world.daemon.state_directory / "audit")
+        if record.operation == "key.decrypt" and record.key == key
+    ]
+    assert refusals == [("access_denied", key, 1, {"tenant": "red"}), ("key_disabled", key, 1, None)]
 
 
 def test_who_is_granted_nothing_learns_nothing(world: World) -> None:

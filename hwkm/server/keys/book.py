@@ -29,12 +29,13 @@ K = TypeVar("K")
 class KeyEntry:
     """A key as it is kept in memory, with what every use of it needs made ready."""
 
-    __slots__ = ("arn", "has_recorded", "names", "ref", "snapshot")
+    __slots__ = ("arn", "has_recorded", "last_use", "names", "ref", "snapshot")
 
     def __init__(self, snapshot: KeySnapshot, arn: str, has_recorded: bool) -> None:
         self.snapshot = snapshot
         self.arn = arn
         self.has_recorded = has_recorded
+        self.last_use = snapshot.record.last_use
         self.names = (key_id_text(snapshot.record.key_id), *snapshot.aliases)
         """What patterns of the policy are compared with."""
         self.ref = key_ref(snapshot.record.kind, snapshot.current) if snapshot.current.wrapped else None
@@ -236,13 +237,13 @@ class KeyBook:
 
     # --- last use ----------------------------------------------------------------------------
 
-    def used(self, key_id: bytes, operation: str, at_ms: int) -> None:
+    def used(self, entry: KeyEntry, operation: str, at_ms: int) -> None:
         """Note a use; it is written with many others, later."""
-        self._uses[key_id] = (operation, at_ms)
+        entry.last_use = self._uses[entry.record.key_id] = (operation, at_ms)
 
-    def last_use(self, record: KeyRecord) -> tuple[str, int] | None:
+    def last_use(self, entry: KeyEntry) -> tuple[str, int] | None:
         """The newest use of a key, written or not."""
-        return self._uses.get(record.key_id) or record.last_use
+        return self._uses.get(entry.record.key_id) or entry.last_use
 
     async def write_uses(self) -> None:
         """Write what :meth:`used` noted. What could not be written is kept for the next time."""
@@ -255,8 +256,6 @@ class KeyBook:
         except BaseException:
             self._uses = uses | self._uses
             raise
-        for key_id, _, _ in rows:
-            self._entries.drop(key_id)  # with the older use in it
 
     # --- on the thread -----------------------------------------------------------------------
 

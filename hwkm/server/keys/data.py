@@ -248,8 +248,13 @@ class DataKeys(Part):
 
     async def _find_named(self, call: KeyCall, operation: str, key: str) -> KeyEntry:
         """The key that all ciphertexts have to be under. What is noted is each ciphertext's own key."""
-        entry = await self._find(KeyCall(call.principal), operation, key)
-        require_usable(entry, KeyUsage.ENCRYPT_DECRYPT, operation)
+        aside = KeyCall(call.principal)
+        try:
+            entry = await self._find(aside, operation, key)
+            require_usable(entry, KeyUsage.ENCRYPT_DECRYPT, operation)
+        except HwkmError:
+            call.adopt(aside)  # nothing else will be noted
+            raise
         return entry
 
     async def _locate(self, call: KeyCall, operation: str, named: KeyEntry | None, item: _Item) -> None:
@@ -307,7 +312,7 @@ class DataKeys(Part):
             await self._desk.book.change(key_id, KeyStore.move_recorded, moves)
 
     def _used(self, entry: KeyEntry, operation: str) -> None:
-        self._desk.book.used(entry.record.key_id, operation, self._desk.now_ms())
+        self._desk.book.used(entry, operation, self._desk.now_ms())
 
 
 def _record_within(

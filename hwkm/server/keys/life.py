@@ -257,7 +257,7 @@ class Life(Part):
 
     def _key_info(self, entry: KeyEntry) -> api.KeyInfo:
         record, snapshot = entry.record, entry.snapshot
-        use = self._desk.book.last_use(record)
+        use = self._desk.book.last_use(entry)
         return api.KeyInfo(
             key_id=entry.names[0],
             arn=entry.arn,

@@ -114,6 +114,10 @@ class KeyCall:
         use = (key, version, tuple(sorted(context.items())) if context else (), outcome)
         self._counts[use] = self._counts.get(use, 0) + 1
 
+    def adopt(self, other: KeyCall) -> None:
+        """Note what was noted in another call."""
+        self._counts |= other._counts
+
     @property
     def uses(self) -> list[KeyUse]:
         """What was noted; nothing if no key is known that the request was about."""

@@ -126,7 +126,7 @@ class Signing(Part):
         return await in_chunks(messages, ask)
 
     def _note_use(self, entry: KeyEntry, operation: str) -> None:
-        self._desk.book.used(entry.record.key_id, operation, self._desk.now_ms())
+        self._desk.book.used(entry, operation, self._desk.now_ms())
 
 
 def verify_signature(public_key: Any, algorithm: SigningAlgorithm, digest: bytes, signature: bytes) -> None:
