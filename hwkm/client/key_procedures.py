@@ -11,7 +11,7 @@ from hwkm.client import key_calls
 from hwkm.client.calls import Call, T
 from hwkm.client.data_key import DataKey, DataKeyPair
 from hwkm.client.flow import Flow, ask, pause
-from hwkm.errors import FormatError, HwkmError, RateLimited, Unavailable
+from hwkm.errors import FormatError, HwkmError, LimitExceeded, RateLimited, Unavailable
 from hwkm.secret import SecretBytes
 from hwkm.wire import key_api
 from hwkm.wire.key_messages import PairSpec
@@ -171,6 +171,10 @@ def decrypt_many(
     items: Sequence[Ciphertext], key: str | None = None
 ) -> Flow[tuple[SecretBytes | HwkmError, ...]]:
     """Plaintexts in the order of the ciphertexts, or the error of each."""
+    return in_parts(items, lambda part: _decrypt_part(part, key))
+
+
+def _decrypt_part(items: Sequence[Ciphertext], key: str | None) -> Flow[tuple[SecretBytes | HwkmError, ...]]:
     call = key_calls.decrypt([_item(item) for item in items], key)
     try:
         answer = yield from patiently(call)
@@ -198,8 +202,14 @@ def re_encrypt_many(
 ) -> Flow[tuple[ReEncrypted | HwkmError, ...]]:
     """New ciphertexts in the order of the old ones, or the error of each."""
     wanted = None if new_context is None else dict(new_context)
+    return in_parts(items, lambda part: _re_encrypt_part(key, part, wanted, source_key))
+
+
+def _re_encrypt_part(
+    key: str, items: Sequence[Ciphertext], new_context: dict[str, str] | None, source_key: str | None
+) -> Flow[tuple[ReEncrypted | HwkmError, ...]]:
     again = [
-        key_api.ReEncryptItem(ciphertext=item.ciphertext, context=dict(item.context), new_context=wanted)
+        key_api.ReEncryptItem(ciphertext=item.ciphertext, context=dict(item.context), new_context=new_context)
         for item in items
     ]
     try:
@@ -207,6 +217,21 @@ def re_encrypt_many(
     except HwkmError as exc:
         return _sole(exc, items)
     return _as_many([_re_encrypted(item, answer) for item in answer.items], items)
+
+
+def in_parts(
+    items: Sequence[Item], ask_for: Callable[[Sequence[Item]], Flow[tuple[Result, ...]]]
+) -> Flow[tuple[Result, ...]]:
+    """Ask for all items at once, or for halves of them where that is more than the daemon takes."""
+    if len(items) <= key_api.ITEMS_MAX:
+        try:
+            return (yield from ask_for(items)) if items else ()
+        except LimitExceeded:
+            if len(items) < 2:
+                raise
+    middle = len(items) // 2
+    first = yield from in_parts(items[:middle], ask_for)
+    return first + (yield from in_parts(items[middle:], ask_for))
 
 
 def raised(result: Result | HwkmError) -> Result:

@@ -226,7 +226,7 @@ class KeyClient:
     def decrypt_many(
         self, items: Sequence[Ciphertext], *, key: str | None = None
     ) -> tuple[SecretBytes | HwkmError, ...]:
-        """Up to 1,000 at once: the plaintext of each, or its error."""
+        """Any number at once: the plaintext of each, or its error."""
         return self.run(key_procedures.decrypt_many(items, key))
 
     def re_encrypt(
@@ -249,7 +249,7 @@ class KeyClient:
         new_context: Context | None = None,
         source_key: str | None = None,
     ) -> tuple[ReEncrypted | HwkmError, ...]:
-        """Up to 1,000 at once: the new ciphertext of each, or its error."""
+        """Any number at once: the new ciphertext of each, or its error."""
         flow = key_procedures.re_encrypt_many(key, items, new_context=new_context, source_key=source_key)
         return self.run(flow)
 

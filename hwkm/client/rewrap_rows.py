@@ -306,7 +306,12 @@ class _Rewrapping:
         self, target: Target, rows: Sequence[_Row], which: Callable[[_Row], bytes]
     ) -> tuple[ReEncrypted | HwkmError, ...]:
         items = [Ciphertext(which(row), row.context) for row in rows]
-        return self._client.re_encrypt_many(target.arn, items) if items else ()
+        try:
+            return self._client.re_encrypt_many(target.arn, items)
+        except _STOPS:
+            raise
+        except HwkmError as exc:
+            return (exc,) * len(items)
 
 
 def _new_ciphertext(row: _Row) -> bytes:

@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,6 +25,7 @@ from hwkm.errors import HwkmError
 from hwkm.formats.key_kind import KeyKind, SigningAlgorithm
 from hwkm.wire import key_api
 from hwkm.wire.key_messages import PairSpec
+from tests.core_process import MemoryToken
 from tests.daemon import Daemon
 from tests.devices import REAL, make_device
 
@@ -277,3 +279,23 @@ def test_both_clients_have_the_same_methods() -> None:
         return {name for name in vars(cls) if not name.startswith("_")}
 
     assert public(KeyClient) == public(AsyncKeyClient)
+
+
+def test_more_than_a_request_may_hold_is_asked_for_in_parts(tmp_path: Path) -> None:
+    small = {"limits": {"body_bytes": 16 * 1024}}
+    with (
+        Daemon(MemoryToken(tmp_path), settings=small) as daemon,
+        KeyClient(daemon.socket_path) as client,
+    ):
+        daemon.wait_until_ready()
+        key = client.create().arn
+        contexts = [{"n": str(n), "filling": "x" * 500} for n in range(150)]
+        kept = [Ciphertext(client.encrypt(key, b"x", context), context) for context in contexts]
+        client.rotate(key)
+        again = client.re_encrypt_many(key, kept)
+        assert {one.version for one in again if isinstance(one, ReEncrypted)} == {2}
+        opened = client.decrypt_many([*kept, Ciphertext(b"y" * 60, {})])
+        assert [isinstance(one, SecretBytes) for one in opened] == [True] * 150 + [False]
+        assert client.decrypt_many([]) == ()
+        with pytest.raises(errors.LimitExceeded):
+            client.decrypt(b"x" * 60, {str(n): "x" * 1300 for n in range(14)})

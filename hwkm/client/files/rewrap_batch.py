@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from hwkm.client.backup.errors import SourceUnreadable
 from hwkm.client.files.encryption import PROVIDER
@@ -21,6 +22,8 @@ from hwkm.client.keys import KeyClient
 from hwkm.errors import FormatError, HwkmError, StorageUnavailable, TokenError, Unavailable
 from hwkm.formats.message import TAG_BYTES, MessageHeader, Suite, WrappedDataKey, is_message
 from hwkm.secret import SecretBytes
+
+Result = TypeVar("Result")
 
 STOPS: Final = (Unavailable, TokenError)
 """No other file will fare better."""
@@ -175,10 +178,9 @@ class BatchRewrapper:
         return results
 
     def _open(self, found: list[_Sealed]) -> list[HwkmError | None]:
-        """Decrypt the data keys, and verify headers with them: nothing is authenticated anew that was not so before."""
-        opened = _many(
-            self._client.decrypt_many, [Ciphertext(s.old.wrapped, s.header.context) for s in found]
-        )
+        """Decrypt the data keys, and verify headers with them: no header gets a new tag that had not a right one."""
+        items = [Ciphertext(sealed.old.wrapped, sealed.header.context) for sealed in found]
+        opened = _each(self._client.decrypt_many, items)
         return [_take_data_key(sealed, result) for sealed, result in zip(found, opened, strict=True)]
 
     def _wrap(self, found: list[_Sealed]) -> list[HwkmError | None]:
@@ -187,7 +189,7 @@ class BatchRewrapper:
         for target in {sealed.target for sealed in found}:
             group = [sealed for sealed in found if sealed.target == target]
             items = [Ciphertext(sealed.old.wrapped, sealed.header.context) for sealed in group]
-            answers = self._client.re_encrypt_many(target.arn, items)
+            answers = _each(partial(self._client.re_encrypt_many, target.arn), items)
             for sealed, answer in zip(group, answers, strict=True):
                 if isinstance(answer, HwkmError):
                     failures[id(sealed)] = answer
@@ -200,10 +202,8 @@ class BatchRewrapper:
         items = [
             Ciphertext(sealed.wrapped.ciphertext, sealed.header.context) for sealed in found if sealed.wrapped
         ]
-        return [
-            _difference(sealed, again)
-            for sealed, again in zip(found, _many(self._client.decrypt_many, items), strict=True)
-        ]
+        again = _each(self._client.decrypt_many, items)
+        return [_difference(sealed, key) for sealed, key in zip(found, again, strict=True)]
 
 
 class _Settled(Exception):
@@ -214,11 +214,16 @@ class _Settled(Exception):
         self.outcome = outcome
 
 
-def _many(
-    decrypt: Callable[[Sequence[Ciphertext]], tuple[SecretBytes | HwkmError, ...]],
-    items: Sequence[Ciphertext],
-) -> tuple[SecretBytes | HwkmError, ...]:
-    return decrypt(items) if items else ()
+def _each(
+    ask_for: Callable[[Sequence[Ciphertext]], tuple[Result | HwkmError, ...]], items: Sequence[Ciphertext]
+) -> Sequence[Result | HwkmError]:
+    """The result of each item; an error of the whole request is that of each, unless it stops everything."""
+    try:
+        return ask_for(items)
+    except STOPS:
+        raise
+    except HwkmError as exc:
+        return [exc] * len(items)
 
 
 def _kept(
