@@ -270,7 +270,8 @@ def test_links_are_not_followed_and_what_cannot_be_read_is_named(person: Residen
     assert outside.read_bytes() == whole
 
 
-def test_what_a_crash_left_is_finished_and_said(person: Resident) -> None:
+@pytest.mark.parametrize("what", [".", "letter.encrypted"])
+def test_what_a_crash_left_is_finished_and_said(person: Resident, what: str) -> None:
     person.run("encrypt", "letter", "-k", "letters")
     path = person.home / "letter.encrypted"
     old = path.read_bytes()
@@ -283,8 +284,8 @@ def test_what_a_crash_left_is_finished_and_said(person: Resident) -> None:
     swap = HeaderSwap(b"letter.encrypted", old[:length], new[:length])
     (person.home / f"{JOURNAL_PREFIX}0").write_bytes(encode_journal([swap]))
     person.run("decrypt", "letter.encrypted", "-o", "copy", status=23)
-    assert person.json("rewrap", ".", "--dry-run")["recovered"] == 0
-    said = person.run("rewrap", ".").stdout
+    assert person.json("rewrap", what, "--dry-run")["recovered"] == 0
+    said = person.run("rewrap", what).stdout
     assert said.startswith("Rewrapped 0 files; 1 up to date already;")
     assert "1 finished after an interruption." in said
     person.run("decrypt", "letter.encrypted", "-o", "copy")

@@ -45,6 +45,8 @@ class Tally:
 
 Watcher = Callable[[FileResult], None]
 
+_OURS: Final = (JOURNAL_PREFIX, COPY_PREFIX)
+
 
 def rewrap_files(
     client: KeyClient,
@@ -119,6 +121,8 @@ def _batches(root: Path, *, dry_run: bool) -> Iterator[Batch | FileResult]:
     except OSError as exc:
         raise SourceUnreadable(f"{root}: {exc.strerror}") from exc
     if not stat.S_ISDIR(facts.st_mode):
+        if not dry_run:
+            yield from _recovered(root.parent)
         yield Batch(root.parent, (root.name,))
         return
     waiting = [root]
@@ -127,22 +131,29 @@ def _batches(root: Path, *, dry_run: bool) -> Iterator[Batch | FileResult]:
         try:
             with os.scandir(directory) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
-            if not dry_run and any(entry.name.startswith((JOURNAL_PREFIX, COPY_PREFIX)) for entry in found):
-                yield from (FileResult(path, Outcome.RECOVERED) for path in recover(directory))
-        except HwkmError as exc:
-            yield FileResult(directory, Outcome.FAILED, exc)
-            continue
         except OSError as exc:
             yield FileResult(directory, Outcome.FAILED, SourceUnreadable(f"{directory}: {exc.strerror}"))
             continue
+        if not dry_run and any(entry.name.startswith(_OURS) for entry in found):
+            yield from _recovered(directory)
         waiting += [
             directory / entry.name for entry in reversed(found) if entry.is_dir(follow_symlinks=False)
         ]
         yield from _in_batches(directory, [entry.name for entry in found if _is_candidate(entry)])
 
 
+def _recovered(directory: Path) -> Iterator[FileResult]:
+    """Finish what a crash left in a directory; that this fails keeps nothing else from being done."""
+    try:
+        yield from (FileResult(path, Outcome.RECOVERED) for path in recover(directory))
+    except HwkmError as exc:
+        yield FileResult(directory, Outcome.FAILED, exc)
+    except OSError as exc:
+        yield FileResult(directory, Outcome.FAILED, SourceUnreadable(f"{directory}: {exc.strerror}"))
+
+
 def _is_candidate(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file(follow_symlinks=False) and not entry.name.startswith((JOURNAL_PREFIX, COPY_PREFIX))
+    return entry.is_file(follow_symlinks=False) and not entry.name.startswith(_OURS)
 
 
 def _in_batches(directory: Path, names: Sequence[str]) -> Iterator[Batch]:
