@@ -90,6 +90,21 @@ HTTP_STATUS: Final[dict[type[HwkmError], int]] = {
     errors.HardwareFault: 503,
     errors.ConfigError: 500,
     errors.DecryptionError: 400,
+    errors.FleetError: 400,
+    errors.CertificateInvalid: 400,
+    errors.ListSignatureInvalid: 400,
+    errors.ListDowngrade: 409,
+    errors.ListConflict: 409,
+    errors.WeakKey: 400,
+    errors.FleetRulesBroken: 400,
+    errors.SignatureMissing: 400,
+    errors.SignatureRefused: 409,
+    errors.ListExpired: 409,
+    errors.ListNotLogged: 409,
+    errors.EpochReused: 409,
+    errors.LogForked: 409,
+    errors.LogRolledBack: 409,
+    errors.ListUnavailable: 503,
 }
 
 ERROR_BY_CODE: Final[dict[str, type[HwkmError]]] = {cls.code: cls for cls in HTTP_STATUS}

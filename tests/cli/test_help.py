@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[2]
 PRINTS_NO_DATA = {
     "hwkm vault delete", "hwkm cohort trust", "hwkm completion",
     "hwkm audit key", "hwkm audit export", "hwkm audit prove", "hwkm audit consistency", "hwkm audit accept",
+    "hwkm fleet keygen", "hwkm fleet public-key", "hwkm fleet init-root", "hwkm fleet rotate-root",
+    "hwkm fleet propose", "hwkm fleet sign", "hwkm fleet countersign", "hwkm fleet publish",
+    "hwkm fleet witness", "hwkm fleet add-cosignature",
     "hwkm audit witness-key", "hwkm audit cosign",
 }  # fmt: skip
 

@@ -90,7 +90,9 @@ def every_key_call() -> list[calls.Call[Any]]:
 
 def test_every_operation_has_its_call_with_the_type_of_its_answer() -> None:
     made = every_call()
-    assert [call.operation for call in made] == list(OPERATIONS)
+    by_hwkmd = [operation for operation in OPERATIONS if operation.name.startswith("domain.")]
+    assert len(by_hwkmd) == 5
+    assert [call.operation for call in made] == [one for one in OPERATIONS if one not in by_hwkmd]
     assert all(call.response is call.operation.response for call in made)
 
 

@@ -108,17 +108,17 @@ def test_a_compressed_answer_is_not_unpacked(kind: str, socket_path: Path) -> No
 
 @both
 def test_a_whole_answer_is_read(kind: str, socket_path: Path) -> None:
-    body = b'{"seq":7,"hash":"aa"}'
+    body = b'{"checkpoint":"aa","log_key":"bb"}'
     with peer(socket_path, HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)):
-        assert ask(socket_path, kind).seq == 7
+        assert ask(socket_path, kind).checkpoint == "aa"
 
 
 def test_proxies_of_the_environment_are_not_used(socket_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    body = b'{"seq":7,"hash":"aa"}'
+    body = b'{"checkpoint":"aa","log_key":"bb"}'
     with peer(socket_path, HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)):
-        assert ask(socket_path, "sync").seq == 7
+        assert ask(socket_path, "sync").checkpoint == "aa"
 
 
 def test_no_exception_of_the_http_library_gets_out(socket_path: Path) -> None:

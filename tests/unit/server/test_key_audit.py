@@ -17,7 +17,7 @@ def test_every_different_use_of_a_key_is_a_record_with_version_context_and_outco
     call.note(KEY_ARN, 1, None, "ciphertext_invalid")
     assert audit_entries(call, "key.decrypt", "ok", "r-1") == [
         AuditEntry(TENANT, "key.decrypt", "ok", "r-1", None, KEY_ARN, 2, {"tenant": "a"}, {"items": "3"}),
-        AuditEntry(TENANT, "key.decrypt", "ciphertext_invalid", "r-1", None, KEY_ARN, 1, {}, None),
+        AuditEntry(TENANT, "key.decrypt", "ciphertext_invalid", "r-1", None, KEY_ARN, 1, None, None),
     ]
 
 
