@@ -219,5 +219,18 @@ def derive_shared_secret(key: str, public_key: bytes) -> Call[key_api.SharedSecr
     return call_of(operations.KEY_DERIVE_SHARED_SECRET, key_api.SharedSecret, body)
 
 
+# --- domain keys -----------------------------------------------------------------------------
+
+
+def domain_status() -> Call[key_api.DomainInfo]:
+    """The domain keys, and how far a rotation is."""
+    return call_of(operations.DOMAIN_STATUS, key_api.DomainInfo)
+
+
+def domain_rotate() -> Call[key_api.DomainInfo]:
+    """Rotate the domain key."""
+    return call_of(operations.DOMAIN_ROTATE, key_api.DomainInfo)
+
+
 def _named(key: str) -> key_api.KeyNamed:
     return key_api.KeyNamed(key=key)

@@ -274,6 +274,16 @@ class KeyClient:
         with self.decrypt(sealed.wrapped, context) as data_key:
             return open_sealed(data_key, sealed.ciphertext, context)
 
+    # --- domain keys -------------------------------------------------------------------------
+
+    def domain(self) -> key_api.DomainInfo:
+        """The domain keys of the hardware, the kinds of key it can make, and how far a rotation is."""
+        return self.send(key_calls.domain_status())
+
+    def rotate_domain(self) -> key_api.DomainInfo:
+        """Begin to wrap all keys under a new domain key, while serving; no key changes. Raises DomainRotating."""
+        return self.send(key_calls.domain_rotate())
+
     # --- MAC, signature, key agreement -------------------------------------------------------
 
     def generate_mac(self, key: str, message: bytes) -> bytes:
@@ -533,6 +543,16 @@ class AsyncKeyClient:
         """As :meth:`KeyClient.open`."""
         with await self.decrypt(sealed.wrapped, context) as data_key:
             return open_sealed(data_key, sealed.ciphertext, context)
+
+    # --- domain keys -------------------------------------------------------------------------
+
+    async def domain(self) -> key_api.DomainInfo:
+        """As :meth:`KeyClient.domain`."""
+        return await self.send(key_calls.domain_status())
+
+    async def rotate_domain(self) -> key_api.DomainInfo:
+        """As :meth:`KeyClient.rotate_domain`."""
+        return await self.send(key_calls.domain_rotate())
 
     # --- MAC, signature, key agreement -------------------------------------------------------
 

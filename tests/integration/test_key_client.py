@@ -248,6 +248,12 @@ def test_a_batch_waits_for_a_core_that_comes_back(daemon: Daemon, client: KeyCli
     assert plain.expose() == b"secret"
 
 
+def test_the_domain_says_what_the_hardware_can_make(client: KeyClient) -> None:
+    info = client.domain()
+    assert KeyKind.SYMMETRIC in info.kinds
+    assert info.generation == max(info.generations)
+
+
 def test_without_a_daemon_a_call_fails_at_once(client: KeyClient, tmp_path: object) -> None:
     with KeyClient(f"{tmp_path}/nobody") as lonely, pytest.raises(errors.Unavailable, match="no socket"):
         lonely.generate_data_key("alias/x")
