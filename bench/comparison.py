@@ -29,6 +29,7 @@ from tests.devices import make_device
 CONNECTIONS = (1, 4)
 ITEMS = 100
 _BASE = "OpenBao Transit"
+_LOADS = "hwkm_key_loads_total"
 
 
 class Contender(Protocol):
@@ -158,7 +159,7 @@ def _counts(kind: str, daemon: KeyDaemon, native: NativeContender, requests: int
         return (after[series] - before[series]) / requests
 
     yield Figure("HMACs per data key", kind, per_data_key("hwkm_key_hmacs_total"), "", at_most(1))
-    yield Figure("loads per data key, key in use", kind, per_data_key("hwkm_key_loads_total"), "", at_most(0))
+    yield Figure("loads per data key, key in use", kind, per_data_key(_LOADS), "", at_most(0))
     draws = per_data_key("hwkm_random_draws_total")
     yield Figure("draws of the generator per data key", kind, draws, "", at_most(0.1))
 
@@ -167,17 +168,23 @@ def _counts(kind: str, daemon: KeyDaemon, native: NativeContender, requests: int
 
 
 def _many_keys(kind: str, daemon: KeyDaemon, requests: int, keys: int, rounds: int) -> Iterator[Figure]:
-    """Requests spread over all keys, against requests spread over ten of them."""
+    """Requests spread over all keys, against requests spread over ten of them; every key was used before."""
     few = [daemon.new_key() for _ in range(10)]
     many = few + daemon.new_keys(keys - len(few))
-    rates: dict[int, list[float]] = {}
+    closed_loop.run(daemon.socket_path, NativeContender(daemon, many).one_of_each())
+    rates: dict[int, list[float]] = {len(few): [], len(many): []}
+    loads = dict.fromkeys(rates, 0.0)
     for _ in range(rounds):
         for chosen in (few, many):
             contender = NativeContender(daemon, chosen)
+            before = daemon.metrics()[_LOADS]
             load = closed_loop.run(contender.address, contender.data_keys(requests))
-            rates.setdefault(len(chosen), []).append(load.rate)
+            rates[len(chosen)].append(load.rate)
+            loads[len(chosen)] += (daemon.metrics()[_LOADS] - before) / (rounds * requests)
     for count, measured in rates.items():
-        yield Figure(f"data key, spread over {count:,} keys", kind, _median(measured), "per s")
+        label = f"data key, spread over {count:,} keys"
+        yield Figure(label, kind, _median(measured), "per s")
+        yield Figure(f"{label}: loads", kind, loads[count], "per data key")
     ratio = _median(one / other for one, other in zip(rates[len(many)], rates[len(few)], strict=True))
     yield Figure("data key, many keys over 10 keys", kind, ratio, "", at_least(0.9))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import statistics
 import struct
 import sys
@@ -112,20 +113,33 @@ _NV_INDEX = 0x01806900
 _PASSWORD = struct.pack(">IIHBH", 9, _RS_PW, 0, 0, 0)
 
 
-def tpm_operations(uri: str) -> tuple[Operation, Operation]:
-    """Key agreement and NV write on a swtpm, with a key and an index of their own."""
-    import socket
-
+def connect_to_tpm(uri: str) -> socket.socket:
+    """Connect to a swtpm on a Unix socket; it serves one client at a time."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(uri.partition("path=")[2])
+    return connection
+
+
+def tpm_command(connection: socket.socket, tag: int, code: int, body: bytes) -> bytes:
+    """Send one command and return the whole response.
+
+    Raises:
+        RuntimeError: the response code is not 0.
+    """
+    connection.sendall(struct.pack(">HII", tag, 10 + len(body), code) + body)
+    answer = connection.recv(4096)
+    _, _, result = struct.unpack_from(">HII", answer)
+    if result:
+        raise RuntimeError(f"TPM answered {result:#x}")
+    return answer
+
+
+def tpm_operations(uri: str) -> tuple[Operation, Operation]:
+    """Key agreement and NV write on a swtpm, with a key and an index of their own."""
+    connection = connect_to_tpm(uri)
 
     def send(tag: int, code: int, body: bytes) -> bytes:
-        connection.sendall(struct.pack(">HII", tag, 10 + len(body), code) + body)
-        answer = connection.recv(4096)
-        _, _, result = struct.unpack_from(">HII", answer)
-        if result:
-            raise RuntimeError(f"TPM answered {result:#x}")
-        return answer
+        return tpm_command(connection, tag, code, body)
 
     with suppress(RuntimeError):  # it was started before
         send(_NO_SESSIONS, _STARTUP, struct.pack(">H", 0))

@@ -11,14 +11,13 @@ ask for it (``hmac_s``), once as a prepared command over the socket with nothing
 from __future__ import annotations
 
 import json
-import socket
 import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.raw import Operation, measure
+from bench.raw import Operation, connect_to_tpm, measure, tpm_command
 
 MESSAGE_BYTES = 93
 """What is given to the HMAC for one data key: docs/spec/ciphertext.md."""
@@ -68,16 +67,10 @@ def tpm_hmac(uri: str) -> Iterator[Operation]:
 @contextmanager
 def bare_tpm_hmac(uri: str) -> Iterator[Operation]:
     """One HMAC by a transient key, as a prepared command."""
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(uri.partition("path=")[2])
+    connection = connect_to_tpm(uri)
 
     def send(code: int, body: bytes) -> bytes:
-        connection.sendall(struct.pack(">HII", _SESSIONS, 10 + len(body), code) + body)
-        answer = connection.recv(4096)
-        _, _, result = struct.unpack_from(">HII", answer)
-        if result:
-            raise RuntimeError(f"TPM answered {result:#x}")
-        return answer
+        return tpm_command(connection, _SESSIONS, code, body)
 
     (key,) = struct.unpack_from(">I", send(_CREATE_PRIMARY, _keyed_hash_primary()), 10)
     message = bytes(MESSAGE_BYTES)

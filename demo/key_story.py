@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from demo import audit_log
 from demo.machine import Service
 from demo.stage import Person, expect, heading, say
 
 LETTER: Final = "Dear reader,\n" * 20_000
 TENANTS: Final = {"owner": "000000000001", "stranger": "000000000002"}
 SDK_PROGRAM: Final = Path(__file__).with_name("sdk_decrypt.py")
-
-DAMAGED = 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +103,16 @@ def open_with_other_software(cast: KeyCast, arn: str) -> None:
     expect(True, "another tenant, with the file and a credential of its own, is refused")
 
 
-def keep_checkpoint(cast: KeyCast) -> None:
-    """Keep a signed state of the audit log, and the key that signed it."""
-    heading("Everything is on record")
-    cast.operator.types("hwkm audit key --out log-key")
-    cast.operator.types("hwkm audit checkpoint --out checkpoint")
-
-
 def verify_audit(cast: KeyCast) -> None:
-    """Check the audit log by its public key alone, with the daemon stopped, and a forged copy of it."""
+    """With the daemon stopped."""
     say("The daemon is stopped, and the token is not asked: the log is verified by its public key alone.")
-    log = cast.service.audit
-    check = "--log-key log-key --checkpoint checkpoint"
-    cast.operator.types(f"hwkm audit verify {log} {check}", shows=["all whole and in order"])
-    cast.operator.types(f"hwkm audit show {log} --operation key.decrypt")
-    forged = cast.operator.home / "forged"
-    shutil.copytree(log, forged)
-    newest = max(path for path in (forged / "records").iterdir())
-    newest.write_text(newest.read_text().replace("access_denied", "ok", 1))
-    cast.operator.types(f"hwkm audit verify forged {check}", status=DAMAGED)
-    expect(True, "a copy in which the stranger's refusal was made to look like a success is refused")
+    audit_log.verify_audit(
+        cast.operator,
+        cast.service.audit,
+        "--operation key.decrypt",
+        "access_denied",
+        "a copy in which the stranger's refusal was made to look like a success is refused",
+    )
 
 
 def _encrypted(cast: KeyCast) -> bytes:

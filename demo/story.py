@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from demo import audit_log
+from demo.audit_log import DAMAGED
 from demo.machine import Service
 from demo.stage import Person, expect, heading, say
 
 RIGHT_PIN: Final = "0417"
 WRONG_PIN: Final = "1234"
 
-WRONG, LOCKED, TOO_SOON, DAMAGED = 10, 11, 12, 23
+WRONG, LOCKED, TOO_SOON = 10, 11, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +125,15 @@ def still_locked(cast: Cast) -> None:
     cast.operator.types("hwkm vault list", shows=["locked", "phone backup"])
 
 
-def keep_checkpoint(cast: Cast) -> None:
-    """Keep a signed state of the audit log, and the key that signed it."""
-    heading("Everything is on record")
-    cast.operator.types("hwkm audit key --out log-key")
-    cast.operator.types("hwkm audit checkpoint --out checkpoint")
-
-
 def verify_audit(cast: Cast) -> None:
     """Check the audit log, and a forged copy of it."""
-    log = cast.service.audit
-    check = "--log-key log-key --checkpoint checkpoint"
-    cast.operator.types(f"hwkm audit verify {log} {check}", shows=["all whole and in order"])
-    cast.operator.types(f"hwkm audit show {log} --operation vault.open --outcome wrong_knowledge_factor")
-    forged = cast.operator.home / "forged"
-    shutil.copytree(log, forged)
-    newest = max(path for path in (forged / "records").iterdir())
-    newest.write_text(newest.read_text().replace("wrong_knowledge_factor", "ok", 1))
-    cast.operator.types(f"hwkm audit verify forged {check}", status=DAMAGED)
-    expect(True, "a copy in which one wrong PIN was made to look right is refused")
+    audit_log.verify_audit(
+        cast.operator,
+        cast.service.audit,
+        "--operation vault.open --outcome wrong_knowledge_factor",
+        "wrong_knowledge_factor",
+        "a copy in which one wrong PIN was made to look right is refused",
+    )
 
 
 def flip_a_bit(path: Path, offset: int) -> None:
