@@ -141,14 +141,17 @@ class World:
     def rotate_root(self, signed_by: Sequence[str] = ROOT_KEYS) -> bytes:
         return self.publish_root(self.stage_root(), signed_by)
 
-    def stage_list(self, epoch: int, names: Sequence[str], days: int = 90) -> tuple[Metadata[Targets], bytes]:
-        cohorts = CohortList(tuple(cohort(name) for name in sorted(names)), epoch)
+    def stage_list(
+        self, epoch: int, names: Sequence[str | Cohort], days: int = 90
+    ) -> tuple[Metadata[Targets], bytes]:
+        listed = [cohort(name) if isinstance(name, str) else name for name in names]
+        cohorts = CohortList(tuple(sorted(listed, key=lambda one: one.name)), epoch)
         return ceremony.new_targets(cohorts, in_days(days)), cohorts.encode()
 
     def publish_list(
         self,
         epoch: int,
-        names: Sequence[str] = ("alpha", "beta"),
+        names: Sequence[str | Cohort] = ("alpha", "beta"),
         *,
         signed_by: Sequence[str] = LIST_KEYS,
         days: int = 90,

@@ -2,8 +2,8 @@
 
 What is trusted on first use is trusted blindly that one time, as with ssh's known_hosts: somebody
 in the daemon's place at that moment could offer a key of their own, and guess the PINs of vaults
-made for it. Give the key by a file from a source you trust to close that gap. (A signed list of
-cohort keys is a later step.)
+made for it. Give the key by a file from a source you trust, or trust a fleet's signed list
+(:mod:`hwkm.client.fleet.trust`), to close that gap.
 """
 
 from __future__ import annotations
@@ -149,9 +149,14 @@ class KnownCohort:
 
 
 def known_cohorts_path() -> Path:
-    """``known_cohorts`` under $XDG_CONFIG_HOME/hwkm, by default ~/.config/hwkm."""
+    """``known_cohorts`` in the configuration directory."""
+    return config_directory() / "known_cohorts"
+
+
+def config_directory() -> Path:
+    """$XDG_CONFIG_HOME/hwkm, by default ~/.config/hwkm."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "hwkm" / "known_cohorts"
+    return Path(base) / "hwkm"
 
 
 def _mismatch(trusted: bytes, offered: bytes, what: str) -> CohortMismatch:

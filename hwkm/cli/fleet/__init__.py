@@ -258,6 +258,21 @@ def verify(source: SourceArgument, root: RootOption, state: StateOption, as_json
     outside.verify(source=source, root=root, state=state, as_json=as_json)
 
 
+@app.command("trust")
+@reporting
+def trust(source: SourceArgument, root: RootOption) -> None:
+    """Trust exactly the cohorts of this fleet from now on, for all vaults.
+
+    Before a vault is made or opened, `hwkm` fetches the fleet's newest list, verifies it as `hwkm fleet verify` does, and goes on only if the
+    daemon's cohort key is in it. It replaces the key that was offered first, and a fleet that was trusted before.
+
+    Example: `hwkm fleet trust https://fleet.example.org --root 1.root.json`
+    """
+    from hwkm.cli.fleet import outside
+
+    outside.trust(source=source, root=root)
+
+
 @app.command("witness")
 @reporting
 def witness(

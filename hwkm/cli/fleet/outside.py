@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hwkm.cli.fleet.keys import read_note_key, read_private_note_key
 from hwkm.cli.printing import count, print_json, print_line, print_table
-from hwkm.client.fleet import Fleet
+from hwkm.client.fleet import Fleet, PinnedFleet
 from hwkm.client.fleet.publication import FleetDirectory
 from hwkm.client.fleet.witness import Witness
 from hwkm.client.trust import fingerprint
@@ -28,6 +28,14 @@ def verify(source: str, root: Path, state: Path, *, as_json: bool) -> None:
     print_line(f"Verified: epoch {verified.epoch}, {count(len(verified.cohorts), 'cohort')}.", style="green")
     rows = [(one.name, fingerprint(one.public_key), one.evidence.hex()) for one in verified.cohorts]
     print_table(("cohort", "SHA-256 of the key", "SHA-256 of the evidence"), rows)
+
+
+def trust(source: str, root: Path) -> None:
+    """Trust exactly the cohorts of this fleet from now on."""
+    verified = PinnedFleet().pin(_read_root(root), source)
+    print_line(f"Trusted: {count(len(verified.cohorts), 'cohort')} of epoch {verified.epoch}.", style="green")
+    for cohort in verified.cohorts:
+        print_line(f"  {cohort.name}  {fingerprint(cohort.public_key)}")
 
 
 def witness(source: str, log: Path, key: Path, state: Path) -> None:

@@ -1,5 +1,6 @@
 """The client's side of a fleet: verify its list of cohorts before any key in it is trusted."""
 
+from hwkm.client.fleet.trust import FleetCohorts, PinnedFleet
 from hwkm.client.fleet.verification import Fleet, VerifiedCohort, VerifiedFleet
 
-__all__ = ["Fleet", "VerifiedCohort", "VerifiedFleet"]
+__all__ = ["Fleet", "FleetCohorts", "PinnedFleet", "VerifiedCohort", "VerifiedFleet"]
