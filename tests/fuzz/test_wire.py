@@ -64,7 +64,11 @@ def scalars(described: inspect.Type) -> st.SearchStrategy[Any]:
             high = low + 20 if described.max_length is None else described.max_length
             return st.binary(min_size=low, max_size=min(high, low + 200))
         case inspect.StrType():
-            return st.from_regex(described.pattern) if described.pattern else st.text(max_size=20)
+            if described.pattern:
+                return st.from_regex(described.pattern)
+            low = described.min_length or 0
+            high = low + 20 if described.max_length is None else described.max_length
+            return st.text(min_size=low, max_size=min(high, low + 20))
         case inspect.IntType():
             low = 0 if described.ge is None else described.ge
             high = 2**63 - 1 if described.le is None else described.le
