@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import grp
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-import aiohttp
 import msgspec
 
 from hwkm.audit.published import Published
@@ -27,6 +25,7 @@ from hwkm.server.aws.listening import tls_context
 from hwkm.server.config import Config, load_config
 from hwkm.server.exit_codes import EXIT_OK, exit_code_of
 from hwkm.server.listener import is_listening
+from hwkm.server.own_client import ask_daemon
 from hwkm.server.policy_file import load_policy
 from hwkm.server.privileges import become_owner_of
 from hwkm.server.provisioning import sqlite_path
@@ -36,6 +35,7 @@ from hwkm.server.supervisor import CoreSupervisor
 from hwkm.store.database import Database
 from hwkm.store.engine import open_engine
 from hwkm.store.records import Records
+from hwkm.wire import operations
 from hwkm.wire.api import Status
 from hwkm.wire.core_messages import Ready
 
@@ -188,7 +188,7 @@ async def _check_service(config: Config, findings: _Findings) -> None:
         findings.failed("socket", ConfigError(f"{config.socket_path}: {exc.strerror}"))
     if running:
         findings.ok("socket", f"a daemon listens at {config.socket_path}")
-        await _ask_daemon(config, findings)
+        _ask_daemon(config, findings)
         return
     findings.attempt("socket", lambda: _socket(config))
     if not config.has_pin_here:
@@ -231,10 +231,11 @@ async def _start_core(config: Config) -> Ready:
             await supervisor.stop()
 
 
-async def _ask_daemon(config: Config, findings: _Findings) -> None:
+def _ask_daemon(config: Config, findings: _Findings) -> None:
     try:
-        status = await _status_of(config.socket_path)
-    except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as exc:
+        status = ask_daemon(config.socket_path, operations.STATUS, timeout_s=ASK_TIMEOUT_S)
+        assert isinstance(status, Status)
+    except HwkmError as exc:
         findings.failed("daemon", StorageUnavailable(f"the daemon does not answer ({type(exc).__name__})"))
         return
     if status.state != "ready":
@@ -243,16 +244,6 @@ async def _ask_daemon(config: Config, findings: _Findings) -> None:
     findings.ok("daemon", f"ready; core restarts: {status.core_restarts}; vaults: {status.vaults}")
     _hardening(status.hardening, findings)
     _nv_room(status.token.nv_bytes_free if status.token else None, findings)
-
-
-async def _status_of(path: Path) -> Status:
-    connector = aiohttp.UnixConnector(os.fspath(path))
-    timeout = aiohttp.ClientTimeout(total=ASK_TIMEOUT_S)
-    async with (
-        aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-        session.get("http://hwkmd/v1/status") as answer,
-    ):
-        return msgspec.json.decode(await answer.read(), type=Status)
 
 
 def _hardening(held: tuple[str, ...], findings: _Findings) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from hwkm.audit.published import Published
 from hwkm.audit.record import AuditEntry, Caller
@@ -21,7 +21,7 @@ from hwkm.errors import HwkmError
 from hwkm.server.audit_writer import AuditWriter
 from hwkm.server.aws.assembly import aws_http
 from hwkm.server.aws.credentials_file import load_credentials
-from hwkm.server.aws.http import AwsHttp, nobody
+from hwkm.server.aws.http import BODY_BYTES_MAX, AwsHttp, is_worth_reading, nobody
 from hwkm.server.aws.listening import listening_socket, tls_context
 from hwkm.server.checkpoints import Checkpoints
 from hwkm.server.config import Config
@@ -46,7 +46,6 @@ from hwkm.server.peer import peer_of
 from hwkm.server.policy_file import load_policy
 from hwkm.server.record_thread import RecordThread
 from hwkm.server.refused_pin import pin_tried_once
-from hwkm.server.request_body import RequestLimits
 from hwkm.server.state_directory import StateDirectory
 from hwkm.server.supervisor import CoreSupervisor
 from hwkm.server.systemd import inherited_socket, notify, watchdog_interval_s
@@ -99,10 +98,9 @@ class Daemon:
         in_flight = RequestsInFlight(config.limits.requests_in_flight)
         desk = self._desk(core)
         self._look_after_keys()
-        limits = RequestLimits(config.limits.body_bytes, config.limits.request_timeout.seconds)
-        self._aws = self._aws_wire(desk, in_flight, limits)
+        self._aws = self._aws_wire(desk, in_flight)
         pages = OwnPages(desk, connections, in_flight)
-        self._dispatch = Dispatch(desk, policy, pages, in_flight, limits, self._aws)
+        self._dispatch = Dispatch(desk, policy, pages, in_flight, self._aws)
         self._aws_address = await self._listen_on_network(connections, tls)
         await self._listen(connections)
         await self._note("daemon.start")
@@ -165,7 +163,7 @@ class Daemon:
         limits = KeyLimits(keys.keys_max, keys.versions_per_key, keys.recorded_per_key)
         return KeyDesk(core, self._book, self._book.names, limits, now_ms)
 
-    def _aws_wire(self, desk: Desk, in_flight: RequestsInFlight, limits: RequestLimits) -> AwsHttp:
+    def _aws_wire(self, desk: Desk, in_flight: RequestsInFlight) -> AwsHttp:
         return aws_http(
             desk.keys,
             desk.audit,
@@ -174,7 +172,6 @@ class Daemon:
             book=load_credentials(self._config.credentials_path),
             region=self._config.keys.region,
             policy=lambda: self._dispatch.policy,
-            limits=limits,
         )
 
     def _look_after_keys(self) -> None:
@@ -190,7 +187,13 @@ class Daemon:
         loop = asyncio.get_running_loop()
         listener = self._listener()
         self._stack.callback(listener.close)
-        http = self._http_server(self._dispatch, connections, peer_of)
+        http = HttpServer(
+            self._dispatch,
+            self._connection_limits(),
+            connections,
+            on_refused=self._metrics.refused_connections.inc,
+            identify=peer_of,
+        )
         server = await loop.create_unix_server(http, sock=listener.socket, backlog=BACKLOG)
         self._stack.push_async_callback(self._close_connections, server, http)
 
@@ -205,7 +208,15 @@ class Daemon:
             return ""
         listener = listening_socket(address)
         self._stack.callback(listener.close)
-        http = self._http_server(self._aws.on_network, connections, nobody)
+        limits = self._connection_limits()
+        http = HttpServer(
+            self._aws.on_network,
+            replace(limits, body_bytes=min(limits.body_bytes, BODY_BYTES_MAX)),
+            connections,
+            on_refused=self._metrics.refused_connections.inc,
+            identify=nobody,
+            takes_body=is_worth_reading,
+        )
         server = await asyncio.get_running_loop().create_server(
             http,
             sock=listener,
@@ -215,16 +226,6 @@ class Daemon:
         )
         self._stack.push_async_callback(self._close_connections, server, http)
         return str(replace(address, port=listener.getsockname()[1]))
-
-    def _http_server(self, handler: Any, connections: Connections, identify: Any) -> HttpServer:
-        return HttpServer(
-            handler,
-            self._connection_limits(),
-            connections,
-            on_refused=self._metrics.refused_connections.inc,
-            loop=asyncio.get_running_loop(),
-            identify=identify,
-        )
 
     def _listener(self) -> Listener:
         handed_in = inherited_socket()
@@ -246,7 +247,6 @@ class Daemon:
     async def _close_connections(self, server: asyncio.Server, http: HttpServer) -> None:
         """Take no more, let the requests in flight finish within the time limit, close the rest."""
         server.close()
-        http.pre_shutdown()
         await http.shutdown(self._config.daemon.stop_timeout.seconds)
 
     # --- serving -----------------------------------------------------------------------------

@@ -10,10 +10,9 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
-from aiohttp import HttpVersion10, HttpVersion11, web
 
 from hwkm.audit.record import AuditEntry
 from hwkm.errors import AccessDenied, HwkmError
@@ -23,6 +22,7 @@ from hwkm.server.aws.http import AwsHttp
 from hwkm.server.handlers.call import Call, Desk, parse_handle
 from hwkm.server.handlers.table import HANDLERS
 from hwkm.server.http_connection import HttpConnection
+from hwkm.server.http_messages import Request, Response
 from hwkm.server.keys.audit import record_uses
 from hwkm.server.keys.principal import KeyCall, Principal
 from hwkm.server.limits import RequestsInFlight
@@ -30,7 +30,7 @@ from hwkm.server.logs import get_log
 from hwkm.server.own_pages import OwnPages
 from hwkm.server.peer import Peer
 from hwkm.server.policy import KEY_OPERATIONS, Granted, Policy, Scope
-from hwkm.server.request_body import RequestLimits, decode_body, read_body, read_query
+from hwkm.server.request_body import decode_body, read_query
 from hwkm.server.routes import Found, find_route
 from hwkm.wire import operations
 from hwkm.wire.operations import Operation
@@ -47,53 +47,51 @@ class Dispatch:
         policy: Policy,
         pages: OwnPages,
         in_flight: RequestsInFlight,
-        limits: RequestLimits,
         aws: AwsHttp,
     ) -> None:
         self.policy = policy
         self._desk = desk
         self._pages = pages
         self._in_flight = in_flight
-        self._limits = limits
         self._aws = aws
         self._life = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._log = get_log()
 
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def __call__(self, request: Request, connection: HttpConnection) -> Response:
         """Answer one request."""
         request_id = f"{self._life}-{next(self._numbers):x}"
         try:
-            response = await self._answer(request, request_id)
+            response = await self._answer(request, connection, request_id)
         except HwkmError as exc:
             response = answers.problem(exc)
-        response.headers[answers.REQUEST_ID_HEADER] = request_id
+        response.headers.append((answers.REQUEST_ID_HEADER, request_id))
         return response
 
-    async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
-        if request.version not in (HttpVersion10, HttpVersion11):
-            return answers.not_http()
-        if request.path == aws_http.PATH and request.method == "POST":
-            connection = cast(HttpConnection, request.protocol)
+    async def _answer(self, request: Request, connection: HttpConnection, request_id: str) -> Response:
+        path = request.path
+        if path == aws_http.PATH and request.method == "POST":
             return await self._aws.respond(request, lambda: self._principal(connection), request_id)
-        page = self._pages.find(request.path)
+        page = self._pages.find(path)
         if page is not None:
-            cast(HttpConnection, request.protocol).request_received()
             return await page() if request.method == "GET" else answers.method_not_allowed(("GET",))
-        found = find_route(request.path)
+        found = find_route(path)
         if found is None:
             return answers.unmatched(404, "not_found", "no such path; see /v1/openapi.json")
         operation = found.by_method.get(request.method)
         if operation is None:
             return answers.method_not_allowed(found.by_method)
         with self._in_flight.place():
-            return await self._operate(request, operation, found, request_id)
+            return await self._operate(request, operation, found, connection, request_id)
 
     async def _operate(
-        self, request: web.BaseRequest, operation: Operation, found: Found, request_id: str
-    ) -> web.Response:
-        connection = request.protocol
-        assert isinstance(connection, HttpConnection)
+        self,
+        request: Request,
+        operation: Operation,
+        found: Found,
+        connection: HttpConnection,
+        request_id: str,
+    ) -> Response:
         started = time.perf_counter()
         call: Call[Any] = Call(connection.peer, found.path)
         result: msgspec.Struct | HwkmError
@@ -101,15 +99,13 @@ class Dispatch:
             result = await self._do(request, operation, connection, call)
         except HwkmError as exc:
             result = exc
-        except ConnectionError:
-            raise  # the caller went away before the request was whole: nothing was done
         except Exception as exc:  # noqa: BLE001  (whatever it is, it is answered, audited and logged)
             self._log.error("unexpected error", operation=operation.name, request=request_id, exc_info=exc)
             result = HwkmError("an unexpected error; the daemon's log says where")
         return await self._settle(operation, call, result, request_id, started)
 
     async def _do(
-        self, request: web.BaseRequest, operation: Operation, connection: HttpConnection, call: Call[Any]
+        self, request: Request, operation: Operation, connection: HttpConnection, call: Call[Any]
     ) -> msgspec.Struct:
         granted = self._granted(connection)
         call.scope = _authorise(granted, connection.peer, operation)
@@ -118,9 +114,7 @@ class Dispatch:
         if "handle" in call.path:
             call.vault = parse_handle(call.path["handle"])
         call.query = read_query(operation, request)
-        body = await read_body(request, self._limits)
-        connection.request_received()
-        call.body = decode_body(operation, body)
+        call.body = decode_body(operation, request.body)
         return await HANDLERS[operation](self._desk, call)
 
     def _granted(self, connection: HttpConnection) -> Granted:
@@ -146,7 +140,7 @@ class Dispatch:
         result: msgspec.Struct | HwkmError,
         request_id: str,
         started: float,
-    ) -> web.Response:
+    ) -> Response:
         """Record what happened, then answer."""
         code = result.code if isinstance(result, HwkmError) else OK
         try:

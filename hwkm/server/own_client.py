@@ -20,8 +20,8 @@ TIMEOUT_S: Final = 120.0
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP/1.1 over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("hwkmd", timeout=TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("hwkmd", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
@@ -30,7 +30,9 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(os.fspath(self._path))
 
 
-def ask_daemon(socket_path: Path, operation: Operation, body: msgspec.Struct | None = None) -> msgspec.Struct:
+def ask_daemon(
+    socket_path: Path, operation: Operation, body: msgspec.Struct | None = None, timeout_s: float = TIMEOUT_S
+) -> msgspec.Struct:
     """Send one operation and return its response.
 
     Raises:
@@ -39,7 +41,7 @@ def ask_daemon(socket_path: Path, operation: Operation, body: msgspec.Struct | N
         HwkmError: the daemon's answer, by its own code.
     """
     content = b"" if body is None else msgspec.json.encode(body)
-    connection = _UnixConnection(socket_path)
+    connection = _UnixConnection(socket_path, timeout_s)
     try:
         connection.request(operation.method, operation.path, content)
         answer = connection.getresponse()

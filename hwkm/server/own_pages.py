@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from aiohttp import web
 
 from hwkm.server import answers
 from hwkm.server.handlers.call import Desk
+from hwkm.server.http_messages import Response
 from hwkm.server.keys.book import KeyBook
 from hwkm.server.limits import Connections, RequestsInFlight
 from hwkm.server.metrics import CONTENT_TYPE
 from hwkm.server.openapi import openapi_document
 
-Page = Callable[[], Awaitable[web.Response]]
+Page = Callable[[], Awaitable[Response]]
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class OwnPages:
         """Return the page at ``path``, if there is one."""
         return self._pages.get(path)
 
-    async def _healthz(self) -> web.Response:
+    async def _healthz(self) -> Response:
         supervisor = self._desk.supervisor
         statistics = await self._desk.core.statistics()
         if statistics is None:
@@ -62,7 +62,7 @@ class OwnPages:
             health = Health(True, "")
         return answers.answer(200 if health.ready else 503, msgspec.json.encode(health))
 
-    async def _metrics(self) -> web.Response:
+    async def _metrics(self) -> Response:
         supervisor, metrics = self._desk.supervisor, self._desk.metrics
         metrics.connections.set(self._connections.total)
         metrics.requests_in_flight.set(self._in_flight.count)
@@ -83,5 +83,5 @@ class OwnPages:
         metrics.key_cache_misses.inc(book.misses - self._misses_counted)
         self._hits_counted, self._misses_counted = book.hits, book.misses
 
-    async def _describe(self) -> web.Response:
+    async def _describe(self) -> Response:
         return answers.answer(200, self._openapi)

@@ -150,9 +150,23 @@ def test_sigterm_does_not_wait_for_ever(memory: MemoryToken) -> None:
     with impatient as daemon, socket.socket(socket.AF_UNIX) as raw:
         raw.settimeout(60)
         raw.connect(str(daemon.socket_path))
-        raw.sendall(b"POST /v1/vaults HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        core = daemon.status().core_pid
+        os.kill(core, signal.SIGSTOP)
+        raw.sendall(b'POST /v1/random HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{"length": 32}')
         while daemon.metrics()["hwkm_requests_in_flight"] == 0:
             time.sleep(0.01)
+        assert daemon.process is not None
+        daemon.process.terminate()
+        assert raw.recv(1024) == b""
+        os.kill(core, signal.SIGCONT)
+        assert daemon.wait_until_ended() == 0
+
+
+def test_a_request_that_is_not_whole_is_not_waited_for(memory: MemoryToken) -> None:
+    with Daemon(memory) as daemon, socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(60)
+        raw.connect(str(daemon.socket_path))
+        raw.sendall(b"POST /v1/vaults HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
         assert daemon.terminate() == 0
         assert raw.recv(1024) == b""
 

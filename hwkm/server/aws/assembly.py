@@ -17,7 +17,6 @@ from hwkm.server.keys.service import KeyService
 from hwkm.server.limits import RequestsInFlight
 from hwkm.server.metrics import Metrics
 from hwkm.server.policy import Policy
-from hwkm.server.request_body import RequestLimits
 
 
 class SigningPrincipals:
@@ -58,7 +57,6 @@ def aws_http(
     book: CredentialBook,
     region: str,
     policy: Callable[[], Policy],
-    limits: RequestLimits,
 ) -> AwsHttp:
     """The AWS wire over a key service."""
 
@@ -76,4 +74,4 @@ def aws_http(
         record,
         on_unauthenticated=metrics.aws_unauthenticated.inc,
     )
-    return AwsHttp(front, in_flight, limits, observe)
+    return AwsHttp(front, in_flight, observe)

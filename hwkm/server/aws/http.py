@@ -6,20 +6,17 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from aiohttp import HttpVersion10, HttpVersion11, web
-
-from hwkm.errors import HwkmError
+from hwkm.errors import HwkmError, LimitExceeded
 from hwkm.server import answers
 from hwkm.server.aws.authentication import Head
 from hwkm.server.aws.front import CONTENT_TYPE, UNKNOWN, Answer, AwsFront, Known, error_body
 from hwkm.server.aws.translation import aws_error
 from hwkm.server.http_connection import HttpConnection
+from hwkm.server.http_messages import Request, Response
 from hwkm.server.limits import RequestsInFlight
 from hwkm.server.peer import NOBODY, Peer
-from hwkm.server.request_body import RequestLimits, read_body
 
 PATH: Final = "/"
 BODY_BYTES_MAX: Final = 256 * 1024
@@ -37,23 +34,19 @@ class AwsHttp:
         self,
         front: AwsFront,
         in_flight: RequestsInFlight,
-        limits: RequestLimits,
         observe: Observer,
     ) -> None:
         self.front = front
         self._in_flight = in_flight
-        self._limits = replace(limits, body_bytes=min(limits.body_bytes, BODY_BYTES_MAX))
         self._observe = observe
         self._life = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
-    async def on_network(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def on_network(self, request: Request, _connection: HttpConnection) -> Response:
         """Answer a request on the network socket, where there is nothing else and nobody is known."""
-        if request.version not in (HttpVersion10, HttpVersion11):
-            return answers.not_http()
         return await self.respond(request, None, f"aws-{self._life}-{next(self._numbers):x}")
 
-    async def respond(self, request: web.BaseRequest, known: Known | None, request_id: str) -> web.Response:
+    async def respond(self, request: Request, known: Known | None, request_id: str) -> Response:
         """Answer a request; ``known`` says who is there if the kernel knows."""
         started = time.perf_counter()
         try:
@@ -64,16 +57,22 @@ class AwsHttp:
             answer = Answer(error.status, error_body(error), UNKNOWN, error.code)
         self._observe(answer.operation, answer.code, time.perf_counter() - started)
         response = answers.answer(answer.status, answer.body, CONTENT_TYPE)
-        response.headers[REQUEST_ID_HEADER] = request_id
+        response.headers.append((REQUEST_ID_HEADER, request_id))
         return response
 
-    async def _answer(self, request: web.BaseRequest, known: Known | None, request_id: str) -> Answer:
-        head = Head.of(request.method, request.raw_path, request.raw_headers)
+    async def _answer(self, request: Request, known: Known | None, request_id: str) -> Answer:
+        head = Head.of(request.method, request.target, request.headers)
         if known is None and not head.is_signed:
-            return await self.front.answer(head, b"", None, request_id)  # refused, so its body is not read
-        body = await read_body(request, self._limits)
-        cast(HttpConnection, request.protocol).request_received()
+            return await self.front.answer(head, b"", None, request_id)  # refused, so its body was not read
+        body = request.body
+        if len(body) > BODY_BYTES_MAX:
+            raise LimitExceeded(f"a request's body has at most {BODY_BYTES_MAX} bytes")
         return await self.front.answer(head, body, known, request_id)
+
+
+def is_worth_reading(request: Request) -> bool:
+    """Whether the body of a request on the network socket is read: not without a signature."""
+    return Head.of(request.method, request.target, request.headers).is_signed
 
 
 def nobody(_socket: Any) -> Peer:

@@ -52,7 +52,7 @@ def test_what_libraries_log_goes_without_its_arguments(lines: Callable[[], list[
     try:
         fail()
     except ValueError:
-        logging.getLogger("aiohttp.server").exception("Error handling request from %s", SECRET)
+        logging.getLogger("library").exception("Error handling request from %s", SECRET)
     (entry,) = lines()
     assert entry["template"] == "Error handling request from %s"
     assert entry["error"] == "ValueError"
