@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Self
@@ -26,7 +26,7 @@ QUICK_WRITE_S: Final = 0.0005
 _AVERAGED: Final = 0.2
 _TRY_AGAIN_S: Final = 5.0
 
-_Batch = list[tuple[AuditEntry, asyncio.Future[None]]]
+_Batch = list[tuple[Sequence[AuditEntry], asyncio.Future[None]]]
 
 
 class AuditWriter:
@@ -69,15 +69,19 @@ class AuditWriter:
         return await asyncio.get_running_loop().run_in_executor(None, cls, open_log, signed_size, on_sync)
 
     async def append(self, entry: AuditEntry) -> None:
-        """Append a record; durable on return.
+        """Append a record; as :meth:`append_all`."""
+        await self.append_all((entry,))
+
+    async def append_all(self, entries: Sequence[AuditEntry]) -> None:
+        """Append the records of one request, all or none; durable on return.
 
         Raises:
             AuditError: somebody else has changed the log. It takes no record any more.
-            StorageUnavailable: storage failed; the record is not in the log.
+            StorageUnavailable: storage failed; no record is in the log.
         """
         loop = asyncio.get_running_loop()
         durable: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((entry, durable))
+        self._waiting.append((entries, durable))
         if not self._is_writing:
             self._is_writing = True
             self._idle.clear()
@@ -99,10 +103,10 @@ class AuditWriter:
             self._is_writing = False
             self._idle.set()
         elif self._is_quick():
-            self._settle(batch, self._write([entry for entry, _ in batch]))
+            self._settle(batch, self._write(_entries(batch)))
         else:
             loop = asyncio.get_running_loop()
-            work = self._thread.submit(self._write, [entry for entry, _ in batch])
+            work = self._thread.submit(self._write, _entries(batch))
             work.add_done_callback(lambda done: loop.call_soon_threadsafe(self._settle_done, batch, done))
 
     def _is_quick(self) -> bool:
@@ -119,7 +123,7 @@ class AuditWriter:
     def _settle(self, batch: _Batch, error: HwkmError | None) -> None:
         self.failure = "" if error is None else str(error)
         if error is None:
-            self._on_sync(len(batch))
+            self._on_sync(sum([len(entries) for entries, _ in batch]))
         for _, durable in batch:
             if durable.done():
                 continue  # its caller went away
@@ -150,3 +154,7 @@ class AuditWriter:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+
+def _entries(batch: _Batch) -> list[AuditEntry]:
+    return [entry for entries, _ in batch for entry in entries]

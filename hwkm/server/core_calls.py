@@ -60,8 +60,7 @@ class CoreCalls:
         """
         sent = time.monotonic()
         try:
-            async with asyncio.timeout(self._answer_timeout_s):
-                reply = await self._supervisor.call(request)
+            reply = await self._supervisor.call(request, self._answer_timeout_s)
         except TimeoutError:
             self._end_hung_core(sent)
             raise Busy("the trusted core does not answer in time; try again", RETRY_AFTER_MS) from None

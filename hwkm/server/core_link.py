@@ -55,10 +55,11 @@ class CoreLink(asyncio.Protocol):
             raise _error_of(started)
         return started
 
-    async def call(self, request: CoreRequest) -> CoreReply:
-        """Send a request and wait for its reply.
+    async def call(self, request: CoreRequest, timeout_s: float | None = None) -> CoreReply:
+        """Send a request and wait for its reply, up to ``timeout_s``.
 
         Raises:
+            TimeoutError: there was no reply in time. It is passed over when it comes.
             HwkmError: the core refused, by its own code.
             LimitExceeded: the request has more than 1 MiB; it was not sent.
             Unavailable: the core ended; a claim may be presented again as it is.
@@ -67,10 +68,17 @@ class CoreLink(asyncio.Protocol):
         encoded = _encoder.encode(RequestFrame(self._number, request))
         if len(encoded) > REQUEST_BYTES_MAX:
             raise LimitExceeded(f"a request has {len(encoded)} bytes, at most {REQUEST_BYTES_MAX}")
-        reply: asyncio.Future[CoreReply] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[CoreReply] = loop.create_future()
         self._waiting[self._number] = reply
         self._write(encoded)
-        answered = await reply
+        # Cheaper than asyncio.timeout, which is the most of what a request costs here.
+        timer = None if timeout_s is None else loop.call_later(timeout_s, _give_up_on, reply)
+        try:
+            answered = await reply
+        finally:
+            if timer is not None:
+                timer.cancel()
         if isinstance(answered, Failed):
             raise _error_of(answered)
         return answered
@@ -119,6 +127,11 @@ class CoreLink(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             raise Unavailable("the trusted core is restarting; try again shortly")
         self._transport.write(encode_frame(body))
+
+
+def _give_up_on(reply: asyncio.Future[CoreReply]) -> None:
+    if not reply.done():
+        reply.set_exception(TimeoutError())
 
 
 def _error_of(failed: Failed) -> HwkmError:

@@ -152,8 +152,7 @@ class Dispatch:
         self._log.debug(
             "answered", operation=operation.name, request=request_id, code=code, uid=call.peer.uid
         )
-        self._desk.metrics.requests.labels(operation.name, code).inc()
-        self._desk.metrics.request_seconds.labels(operation.name).observe(time.perf_counter() - started)
+        self._desk.metrics.answered(operation.name, code, time.perf_counter() - started)
         return answers.problem(result) if isinstance(result, HwkmError) else answers.success(result)
 
     async def _record(self, operation: Operation, call: Call[Any], code: str, request_id: str) -> None:

@@ -37,6 +37,7 @@ class Metrics:
             buckets=_LATENCY_BUCKETS_S,
             registry=self.registry,
         )
+        self._of_answers: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self.claims = Counter(
             "hwkm_claims",
             "Claims presented, by outcome: opened, or the code of the error.",
@@ -75,6 +76,15 @@ class Metrics:
         self.audit_records = Counter(
             "hwkm_audit_records", "Audit records made durable.", registry=self.registry
         )
+
+    def answered(self, operation: str, code: str, seconds: float) -> None:
+        """Count a request and its time."""
+        children = self._of_answers.get((operation, code))
+        if children is None:
+            children = (self.requests.labels(operation, code), self.request_seconds.labels(operation))
+            self._of_answers[operation, code] = children  # as many as there are operations and codes
+        children[0].inc()
+        children[1].observe(seconds)
 
     def audit_synced(self, records: int) -> None:
         """Count one fsync of the audit log."""

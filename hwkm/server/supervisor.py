@@ -83,16 +83,17 @@ class CoreSupervisor:
         self._watch = asyncio.create_task(self._keep_alive(), name="core supervisor")
         return ready
 
-    async def call(self, request: CoreRequest) -> CoreReply:
+    async def call(self, request: CoreRequest, timeout_s: float | None = None) -> CoreReply:
         """Pass a request to the core.
 
         Raises:
+            TimeoutError: as :meth:`CoreLink.call`.
             HwkmError: the core refused, by its own code.
             Unavailable: there is no core right now; a claim may be presented again as it is.
         """
         if self._core is None or self.state != "ready":
             raise Unavailable(self.detail)
-        return await self._core.link.call(request)
+        return await self._core.link.call(request, timeout_s)
 
     async def stop(self) -> None:
         """Let the core make deferred changes durable and end; do not start it again."""

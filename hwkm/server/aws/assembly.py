@@ -63,10 +63,6 @@ def aws_http(
     async def record(call: KeyCall, operation: str, code: str, request_id: str) -> None:
         await record_uses(audit, call, operation, code, request_id)
 
-    def observe(operation: str, code: str, seconds: float) -> None:
-        metrics.requests.labels(operation, code).inc()
-        metrics.request_seconds.labels(operation).observe(seconds)
-
     front = AwsFront(
         service,
         Authenticator(book, region),
@@ -74,4 +70,4 @@ def aws_http(
         record,
         on_unauthenticated=metrics.aws_unauthenticated.inc,
     )
-    return AwsHttp(front, in_flight, observe)
+    return AwsHttp(front, in_flight, metrics.answered)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -53,8 +52,4 @@ async def record_uses(audit: AuditWriter, call: KeyCall, operation: str, code: s
     Raises:
         HwkmError: they could not be written.
     """
-    entries = audit_entries(call, operation, code, request_id)
-    if len(entries) == 1:
-        await audit.append(entries[0])
-    else:
-        await asyncio.gather(*map(audit.append, entries))
+    await audit.append_all(audit_entries(call, operation, code, request_id))

@@ -50,6 +50,15 @@ async def test_records_that_wait_together_share_a_sync(
     assert writer.size == 100
 
 
+async def test_the_records_of_a_request_are_written_together_in_their_order(
+    writer: AuditWriter, batches: list[int], tmp_path: Path
+) -> None:
+    entries = [AuditEntry(ENTRY.caller, ENTRY.operation, f"outcome{number}") for number in range(50)]
+    await writer.append_all(entries)
+    assert batches == [50]
+    assert [record.outcome for record in read(tmp_path / "audit")] == [entry.outcome for entry in entries]
+
+
 async def test_a_record_is_in_the_file_when_append_returns(writer: AuditWriter, tmp_path: Path) -> None:
     for count in range(1, 4):
         await writer.append(ENTRY)
