@@ -19,7 +19,7 @@ from rich.table import Table
 from bench.figure import Figure
 from tests.interop.toolbox import BIN
 
-_LIBRARIES = ("cryptography", "python-pkcs11", "tpm2-pytss", "aiohttp", "uvloop", "msgspec", "sqlalchemy")
+_LIBRARIES = ("cryptography", "python-pkcs11", "tpm2-pytss", "httptools", "uvloop", "msgspec", "sqlalchemy")
 _PACKAGES = ("softhsm2", "swtpm", "libtss2-esys-3.0.2-0")
 
 
