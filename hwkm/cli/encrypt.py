@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
@@ -16,8 +18,10 @@ from hwkm.cli.printing import print_json, print_line, size
 from hwkm.cli.progress import bytes_bar
 from hwkm.cli.reporting import reporting
 from hwkm.client import KeyClient, files
+from hwkm.client.backup.errors import SourceUnreadable
 from hwkm.client.backup.output import refuse_existing
 from hwkm.client.files.source import size_of
+from hwkm.errors import HwkmError, Unavailable
 
 SUFFIX: Final = ".encrypted"
 """That of the AWS Encryption SDK's own command."""
@@ -125,6 +129,7 @@ def decrypt(
 
 def _encrypt_one(client: KeyClient, job: _Job, key: str, context: dict[str, str]) -> files.Encrypted:
     with (
+        _named(job),
         bytes_bar("encrypting", _total(job)) as progress,
         files.opened(job.source, _stdin()) as source,
         files.made(job.target, _stdout()) as sink,
@@ -134,6 +139,7 @@ def _encrypt_one(client: KeyClient, job: _Job, key: str, context: dict[str, str]
 
 def _decrypt_one(client: KeyClient, job: _Job, key: str | None, context: dict[str, str]) -> files.Decrypted:
     with (
+        _named(job),
         bytes_bar("decrypting", _total(job)) as progress,
         files.opened(job.source, _stdin()) as source,
         files.made(job.target, _stdout()) as sink,
@@ -149,11 +155,34 @@ def _decrypt_one(client: KeyClient, job: _Job, key: str | None, context: dict[st
         )
 
 
+@contextmanager
+def _named(job: _Job) -> Iterator[None]:
+    """Have what goes wrong with a file say with which."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except HwkmError as exc:
+        name = _said(job.source)
+        if name not in str(exc):
+            exc.args = (f"{name}: {exc}", *exc.args[1:])
+        raise
+
+
 # --- names -----------------------------------------------------------------------------------
 
 
 def _source(name: str) -> Path | None:
-    return None if name == STANDARD else Path(name)
+    if name == STANDARD:
+        return None
+    path = Path(name)
+    try:
+        mode = path.stat().st_mode
+    except OSError as exc:
+        raise SourceUnreadable(f"{name}: {exc.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise typer.BadParameter(f"{name} is a directory: give its files, or an archive of it")
+    return path
 
 
 def _target(name: str, output: str | None, names: Sequence[str]) -> Path | None:
@@ -175,7 +204,7 @@ def _plain_target(name: str, output: str | None, names: Sequence[str]) -> Path |
 def _given(output: str, names: Sequence[str]) -> Path | None:
     if len(names) > 1:
         raise typer.BadParameter("-o is for one FILE")
-    return _source(output)
+    return None if output == STANDARD else Path(output)
 
 
 def _check(jobs: Sequence[_Job], *, as_json: bool) -> None:
@@ -187,8 +216,6 @@ def _check(jobs: Sequence[_Job], *, as_json: bool) -> None:
             raise typer.BadParameter("--json and the data cannot both go to standard output: use -o FILE")
         elif sys.stdout.isatty():
             raise typer.BadParameter("the data is not written to a terminal: use -o FILE, or a pipe")
-        if job.source and job.source.is_dir():
-            raise typer.BadParameter(f"{job.source} is a directory: give its files, or an archive of it")
 
 
 def _names(job: _Job) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from hwkm.cli.key_options import KeyArgument, alias_name, key_name, pairs
+from hwkm.cli.key_options import KeyArgument, alias_name, checked_account, checked_days, key_name, pairs
 from hwkm.cli.key_view import as_data, names_of, pairs_of, print_key, state_of, when
 from hwkm.cli.options import SOCKET_DEFAULT, JsonOption, SocketOption
 from hwkm.cli.printing import count, print_json, print_line, print_table, say
@@ -16,7 +16,14 @@ from hwkm.cli.reporting import reporting
 from hwkm.client import KeyClient
 from hwkm.client.backup.output import new_file, refuse_existing
 from hwkm.formats.key_kind import KeyKind
-from hwkm.wire.key_api import DeletionScheduled, KeyInfo
+from hwkm.wire.key_api import (
+    PENDING_DAYS_MAX,
+    PENDING_DAYS_MIN,
+    PERIOD_DAYS_MAX,
+    PERIOD_DAYS_MIN,
+    DeletionScheduled,
+    KeyInfo,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Master keys in the hardware, and their life.")
 
@@ -54,6 +61,7 @@ def create(
 
     Example: `hwkm key create documents --description "Scanned letters"`
     """
+    _check_period("--rotate-every", rotate_every)
     with KeyClient(socket) as client:
         info = client.create(
             alias_name(alias) if alias else None,
@@ -61,7 +69,7 @@ def create(
             description=description,
             tags=pairs(tags or [], "the tag"),
             rotation_period_days=rotate_every,
-            account=account,
+            account=checked_account(account),
         )
     print_key(info, as_json=as_json)
 
@@ -77,7 +85,7 @@ def list_(
 ) -> None:
     """List the keys that you may see."""
     with KeyClient(socket) as client:
-        keys = client.list(account)
+        keys = client.list(checked_account(account))
     if as_json:
         print_json(as_data(keys))
     elif keys:
@@ -140,6 +148,7 @@ def rotation(
     """Show the versions of a key, or set how often it rotates by itself."""
     if off and every is not None:
         raise typer.BadParameter("--every and --off exclude each other")
+    _check_period("--every", every)
     with KeyClient(socket) as client:
         name = key_name(key)
         info = client.set_rotation(name, every) if off or every is not None else client.show(name)
@@ -194,6 +203,7 @@ def schedule_deletion(
     It cannot be used from now on. Once it is deleted, whatever was encrypted under it is lost for good. Until then `hwkm key
     cancel-deletion` keeps it.
     """
+    checked_days("--days", days, PENDING_DAYS_MIN, PENDING_DAYS_MAX)
     with KeyClient(socket) as client:
         info = client.show(key_name(key))
         name = names_of(info.aliases, info.key_id)
@@ -209,6 +219,11 @@ def schedule_deletion(
     else:
         print_line(f"{name} will be deleted on {when(done.key.deletion_at_ms)}.")
         _print_orphans(done)
+
+
+def _check_period(option: str, days: int | None) -> None:
+    if days is not None:
+        checked_days(option, days, PERIOD_DAYS_MIN, PERIOD_DAYS_MAX)
 
 
 def _print_orphans(done: DeletionScheduled) -> None:

@@ -10,10 +10,12 @@ from typing import Annotated, Final
 import typer
 
 from hwkm.client import DEFAULT_SOCKET, KeyClient
-from hwkm.errors import HwkmError
-from hwkm.wire.key_api import ALIAS_PREFIX, KEY_ID_PATTERN
+from hwkm.errors import FormatError, HwkmError
+from hwkm.wire.key_api import ACCOUNT_PATTERN, ALIAS_PATTERN, ALIAS_PREFIX, KEY_ID_PATTERN
 
 _KEY_ID: Final = re.compile(KEY_ID_PATTERN)
+_ALIAS: Final = re.compile(ALIAS_PATTERN)
+_ACCOUNT: Final = re.compile(ACCOUNT_PATTERN)
 _COMPLETION_TIMEOUT_SECONDS: Final = 2.0
 
 
@@ -25,8 +27,29 @@ def key_name(text: str) -> str:
 
 
 def alias_name(text: str) -> str:
-    """An alias with its ``alias/``."""
-    return text if text.startswith((ALIAS_PREFIX, "arn:")) else ALIAS_PREFIX + text
+    """An alias with its ``alias/``.
+
+    Raises:
+        FormatError: no alias can be called so.
+    """
+    name = text if text.startswith((ALIAS_PREFIX, "arn:")) else ALIAS_PREFIX + text
+    if not name.startswith("arn:") and not _ALIAS.fullmatch(name):
+        raise FormatError(f"{text!r} is no alias: 1 to 250 letters, digits, '/', '_' and '-'")
+    return name
+
+
+def checked_account(text: str | None) -> str | None:
+    """An account as it was given. Raises FormatError if it is none."""
+    if text is not None and not _ACCOUNT.fullmatch(text):
+        raise FormatError(f"{text!r} is no account: exactly 12 digits")
+    return text
+
+
+def checked_days(option: str, days: int, least: int, most: int) -> int:
+    """A number of days as it was given. Raises FormatError if it is out of range."""
+    if not least <= days <= most:
+        raise FormatError(f"{option} is {least:,} to {most:,} days, not {days:,}")
+    return days
 
 
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:

@@ -99,6 +99,19 @@ def test_nothing_is_left_of_what_does_not_verify(person: Resident) -> None:
     assert {path.name for path in person.home.iterdir()} == {"letter", "letter.encrypted"}
 
 
+def test_of_several_files_the_one_that_fails_is_named(person: Resident) -> None:
+    for name in ("a", "b"):
+        (person.home / name).write_text("x")
+    person.run("encrypt", "a", "b", "-k", "letters")
+    for name in ("a", "b"):
+        (person.home / name).unlink()
+    sealed = person.home / "b.encrypted"
+    sealed.write_bytes(sealed.read_bytes()[:-1])
+    refused = person.run("decrypt", "a.encrypted", "b.encrypted", status=23)
+    assert refused.stderr.startswith("hwkm: b.encrypted: ")
+    assert (person.home / "a").read_text() == "x"
+
+
 def test_context_and_key_that_were_asked_for_are_insisted_on(person: Resident) -> None:
     person.run("encrypt", "letter", "-k", "letters", "-c", "tenant=a")
     for arguments in (["-c", "tenant=b"], ["-c", "more=x"], ["-k", "other"]):
@@ -112,10 +125,13 @@ def test_outputs_are_never_overwritten_and_names_have_to_fit(person: Resident) -
     person.run("decrypt", "letter.encrypted", status=4)
     person.run("encrypt", "missing", "-k", "letters", status=4)
     assert (
-        "-o is for one" in person.run("encrypt", "letter", "x", "-k", "letters", "-o", "y", status=2).stderr
+        "-o is for one"
+        in person.run("encrypt", "letter", "letter", "-k", "letters", "-o", "y", status=2).stderr
     )
     assert "does not end with" in person.run("decrypt", "letter", status=2).stderr
     assert "directory" in person.run("encrypt", ".", "-k", "letters", "-o", "out", status=2).stderr
+    assert "directory" in person.run("decrypt", ".", status=2).stderr
+    assert "missing: No such file" in person.run("decrypt", "missing", status=4).stderr
     assert "--json" in person.run("encrypt", "-", "-k", "letters", "--json", status=2).stderr
     person.run("encrypt", "letter", "-k", "nobody", "-o", "n", status=14)
     assert not (person.home / "n").exists()

@@ -59,7 +59,8 @@ def test_a_key_is_rotated_and_its_versions_listed(person: Resident, alias: str) 
     assert "every 90 days" in person.run("key", "rotation", alias, "--every", "90").stdout
     assert person.run("key", "rotation", alias, "--off").stdout.startswith("Rotated on demand only.\n")
     assert "exclude" in person.run("key", "rotation", alias, "--off", "--every", "90", status=2).stderr
-    person.run("key", "rotation", alias, "--every", "89", status=3)
+    refused = person.run("key", "rotation", alias, "--every", "89", status=3)
+    assert "--every is 90 to 2,560 days, not 89" in refused.stderr
 
 
 def test_states_and_what_to_do_about_them(person: Resident, alias: str) -> None:
@@ -77,7 +78,10 @@ def test_states_and_what_to_do_about_them(person: Resident, alias: str) -> None:
     assert "pending deletion on" in person.run("key", "show", alias).stdout
     assert "hwkm key cancel-deletion" in person.run("decrypt", "f.encrypted", "-o", "g", status=24).stderr
     assert "kept, and disabled" in person.run("key", "cancel-deletion", alias).stdout
-    person.run("key", "schedule-deletion", alias, "--days", "6", "--yes", status=3)
+    refused = person.run("key", "schedule-deletion", alias, "--days", "6", "--yes", status=3)
+    assert "--days is 7 to 30 days, not 6" in refused.stderr
+    for arguments in (["two words"], ["x", "--account", "5"], ["x", "--rotate-every", "2561"]):
+        assert "$" not in person.run("key", "create", *arguments, status=3).stderr
 
 
 def test_deleting_asks_first(person: Resident, alias: str) -> None:
