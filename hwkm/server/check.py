@@ -19,7 +19,7 @@ import msgspec
 from hwkm.audit.published import Published
 from hwkm.audit.tail import find_tail
 from hwkm.core.pin_file import check_mode
-from hwkm.errors import ConfigError, HwkmError, StorageUnavailable
+from hwkm.errors import ConfigError, HwkmError, StorageUnavailable, TokenNotProvisioned
 from hwkm.server.aws.credentials_file import load_credentials
 from hwkm.server.aws.listening import tls_context
 from hwkm.server.config import Config, load_config
@@ -32,6 +32,7 @@ from hwkm.server.provisioning import sqlite_path
 from hwkm.server.refused_pin import pin_tried_once
 from hwkm.server.state_directory import check_directory
 from hwkm.server.supervisor import CoreSupervisor
+from hwkm.server.toml_file import is_absent
 from hwkm.store.database import Database
 from hwkm.store.engine import open_engine
 from hwkm.store.records import Records
@@ -101,7 +102,7 @@ _ADVICE: Final = {
     "token_unavailable": "see that the device is plugged in, its library or TPM service is there, and the uri is right",
     "token_pin_incorrect": "correct the PIN file before anything else; every further try may lock the token",
     "token_pin_locked": "unlock the user PIN by the token's own tool, with its SO PIN",
-    "token_not_provisioned": "run: hwkmd init",
+    "token_not_provisioned": "run: hwkmd init, with the same --config",
     "token_in_use": "another hwkmd holds the token; stop it, or ask that one",
     "token_full": "free NV memory of the token",
     "token_key_exposed": "the key can leave the hardware; provision another token",
@@ -122,11 +123,15 @@ async def check(path: Path) -> Report:
         return findings.report()
     findings.ok("configuration", str(path))
     become_owner_of(config.state_directory)
-    findings.attempt("state directory", lambda: _state_directory(config))
     _check_pin_file(config, findings)
     findings.attempt("policy", lambda: _policy(config))
-    findings.attempt("records", lambda: _records(config))
-    findings.attempt("audit log", lambda: _audit(config))
+    if is_absent(config.state_directory):
+        absent = TokenNotProvisioned(f"{config.state_directory} does not exist: nothing was set up here yet")
+        findings.failed("state directory", absent)
+    else:
+        findings.attempt("state directory", lambda: _state_directory(config))
+        findings.attempt("records", lambda: _records(config))
+        findings.attempt("audit log", lambda: _audit(config))
     findings.attempt("AWS wire", lambda: _aws(config))
     await _check_service(config, findings)
     return findings.report()

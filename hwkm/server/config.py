@@ -17,7 +17,7 @@ from msgspec import Meta, field
 from hwkm.errors import ConfigError
 from hwkm.server.duration import Duration
 from hwkm.server.tcp_address import parse_address
-from hwkm.server.toml_file import TomlFile
+from hwkm.server.toml_file import TomlFile, is_absent
 from hwkm.wire.core_messages import CoreSettings
 
 DEFAULT_CONFIG_PATH: Final = Path("/etc/hwkm/hwkmd.toml")
@@ -241,6 +241,10 @@ def load_config(path: Path) -> Config:
             names file and line.
     """
     path = path.absolute()
+    if is_absent(path):
+        raise ConfigError(
+            f"{path}: No such file or directory; name another by --config, or start from: hwkmd config example"
+        )
     file = TomlFile(path)
     for name in file.tables:
         if name not in SECTIONS:

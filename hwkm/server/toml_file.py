@@ -72,6 +72,17 @@ class TomlFile:
             self.refuse(f"{place[-1]}: {exc}", *place)
 
 
+def is_absent(path: Path) -> bool:
+    """Whether there is certainly nothing of this name. What cannot be looked at may be there."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _decode_special(kind: type, value: object) -> object:
     if kind is Duration:
         if not isinstance(value, str):

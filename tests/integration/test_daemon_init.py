@@ -206,6 +206,8 @@ def test_check_finds_nothing_wrong_with_and_without_a_running_daemon(device: Dev
 def test_check_says_what_is_wrong_and_what_to_do(daemon: Daemon) -> None:
     absent = findings(daemon)
     assert absent["state directory"]["state"] == "failed"
+    assert "hwkmd init" in absent["state directory"]["advice"]
+    assert "audit log" not in absent
     daemon.init()
     daemon.state_directory.chmod(0o755)
     daemon.device.pin_file.chmod(0o644)

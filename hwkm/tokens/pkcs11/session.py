@@ -7,6 +7,7 @@ logs out and makes the next opening read the token (and, for SoftHSM, ``SOFTHSM2
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,8 +101,16 @@ def _find_token(library: Any, uri: Pkcs11Uri) -> Any:
         found = ", ".join(repr(token.label) for token in tokens if token.label) or "none"
         raise TokenUnavailable(
             f"{len(matching)} tokens match {wanted!r} in {uri.module_path}, not one; present: {found}"
+            + _where_softhsm_looks(uri.module_path)
         )
     return matching[0]
+
+
+def _where_softhsm_looks(module_path: str) -> str:
+    """SoftHSM has no tokens but those of the configuration that its variable names: mostly that is what is wrong."""
+    if "softhsm" not in module_path.lower():
+        return ""
+    return f"; SOFTHSM2_CONF is {os.environ.get('SOFTHSM2_CONF') or 'not set'}"
 
 
 def _matches(token: Any, uri: Pkcs11Uri) -> bool:

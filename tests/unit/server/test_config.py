@@ -104,7 +104,7 @@ def test_a_file_that_is_not_text_is_refused_with_its_line(tmp_path: Path) -> Non
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.toml: No such file"):
+    with pytest.raises(ConfigError, match=r"absent\.toml: No such file.*hwkmd config example"):
         load_config(tmp_path / "absent.toml")
 
 
