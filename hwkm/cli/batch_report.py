@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import typer
@@ -42,6 +43,16 @@ class Failures:
         if len(self.listed) < FAILURES_LISTED_MAX:
             problem = problem_of(error)
             self.listed.append({"what": what, "code": problem.code, "message": problem.message})
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say to whoever interrupts what becomes of what was done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("Interrupted. What is done stays done; run it again to go on.")
+        raise
 
 
 def summary_of(counts: Mapping[str, int], noun: str, *, dry_run: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hwkm.cli.batch_report import Failures, finish, summary_of
+from hwkm.cli.batch_report import Failures, finish, resumable, summary_of
 from hwkm.cli.key_options import DryRunOption, ToOption, complete_key, key_name
 from hwkm.cli.options import SOCKET_DEFAULT, JsonOption, SocketOption
 from hwkm.cli.progress import items_bar
@@ -45,7 +45,7 @@ def rewrap(
     Example: `hwkm rewrap /srv/letters --from documents --to documents-2027`
     """
     failures = Failures(as_json=as_json)
-    with KeyClient(socket) as client, items_bar("rewrapping", count_files(path)) as advance:
+    with resumable(), KeyClient(socket) as client, items_bar("rewrapping", count_files(path)) as advance:
 
         def watch(result: FileResult) -> None:
             advance(int(result.outcome is not Outcome.RECOVERED))

@@ -12,7 +12,7 @@ from typing import Final
 
 from hwkm.cli.diagnosis.finding import Finding, ok, problem, warning
 
-_WHY: Final = "every command but `hwkm audit verify|show` talks to hwkmd over this socket"
+_WHY: Final = "every command talks to hwkmd over this socket, but those that only read a file or an audit log"
 _START: Final = "start the daemon: systemctl start hwkmd, or hwkmd serve --config FILE"
 _CONNECT_TIMEOUT_S: Final = 5.0
 
