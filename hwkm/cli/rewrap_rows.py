@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwkm.cli.batch_report import Failures, finish, summary_of
+from hwkm.cli.batch_report import Failures, finish, resumable, summary_of
 from hwkm.cli.key_options import DryRunOption, ToOption, key_name, pairs
 from hwkm.cli.options import SOCKET_DEFAULT, JsonOption, SocketOption
 from hwkm.cli.progress import items_bar
@@ -95,6 +95,7 @@ def rewrap_rows(  # noqa: PLR0913, PLR0917  (the options of a command)
     try:
         start = typed_id(engine, column, after)
         with (
+            resumable(),
             KeyClient(socket) as client,
             items_bar("rewrapping", rows.count_rows(engine, column, after=start)) as advance,
         ):

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -69,7 +69,14 @@ class TomlFile:
         try:
             return msgspec.convert(value, kind, dec_hook=_decode_special)
         except msgspec.ValidationError as exc:
-            self.refuse(f"{place[-1]}: {exc}", *place)
+            self.refuse(f"{place[-1]}: {exc}{_possible(kind)}", *place)
+
+
+def _possible(kind: Any) -> str:
+    """What a value may be, where that is a list of words."""
+    if get_origin(kind) is not Literal:
+        return ""
+    return f"; possible are {', '.join(map(str, get_args(kind)))}"
 
 
 def is_absent(path: Path) -> bool:

@@ -57,7 +57,7 @@ def test_paths_are_relative_to_the_file(load: Loader, tmp_path: Path) -> None:
         (TOKEN + "pin = '1234'\n", 4, "unknown key 'pin'"),
         (TOKEN + "[daemon]\nsocket_mode = 660\n", 5, "socket_mode"),
         (TOKEN + "[daemon]\nsocket_mode = '660'\n", 5, "socket_mode"),
-        (TOKEN + "[daemon]\nlog_level = 'loud'\n", 5, "log_level"),
+        (TOKEN + "[daemon]\nlog_level = 'loud'\n", 5, "possible are debug, info, warning, error"),
         (TOKEN + f"[daemon]\nsocket = '/{'x' * 200}'\n", 5, "socket: the path is longer than 107 bytes"),
         (TOKEN + "[attempts]\nmax_attempts_limit = 0\n", 5, "max_attempts_limit"),
         (TOKEN + "[attempts]\nmax_attempts_limit = 101\n", 5, "max_attempts_limit"),
