@@ -101,6 +101,7 @@ class Daemon:
         self._aws = self._aws_wire(desk, in_flight)
         pages = OwnPages(desk, connections, in_flight)
         self._dispatch = Dispatch(desk, policy, pages, in_flight, self._aws)
+        self._heed_signals()
         self._aws_address = await self._listen_on_network(connections, tls)
         await self._listen(connections)
         await self._note("daemon.start")
@@ -251,11 +252,14 @@ class Daemon:
 
     # --- serving -----------------------------------------------------------------------------
 
-    async def _serve_until_told(self) -> None:
+    def _heed_signals(self) -> None:
+        """Before anybody can connect: whoever finds the daemon there may also tell it to stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def _serve_until_told(self) -> None:
         watchdog = asyncio.create_task(_feed_watchdog(), name="watchdog")
         notify(READY="1", STATUS="serving")
         self._log.info(
