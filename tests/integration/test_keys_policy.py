@@ -197,6 +197,29 @@ def test_a_refusal_names_the_key_and_the_context_that_were_asked_for(world: Worl
     assert refusals == [("access_denied", key, 1, {"tenant": "red"}), ("key_disabled", key, 1, None)]
 
 
+def test_a_refusal_across_accounts_names_the_key_that_was_asked_for(world: World) -> None:
+    with world.under(EVERYTHING) as keys:
+        red = keys.create(account=RED, alias="alias/out-of-reach").arn
+    alias = f"{red.rpartition(':')[0]}:alias/out-of-reach"
+    rule = f'[[rule]]\nuids = [{UID}]\noperations = ["key.*"]\nkeys = ["*"]\naccount = "{BLUE}"'
+    with world.under(rule) as keys:
+        for name in (red, alias):
+            with pytest.raises(AccessDenied):
+                keys.encrypt(name, b"text", tenant="red")
+        with pytest.raises(KeyNotFound):
+            keys.encrypt(f"{red[:-4]}0000".replace(RED, BLUE), b"text", tenant="blue")
+    refusals = [
+        (record.outcome, record.key, record.key_version, record.context)
+        for record in read(world.daemon.state_directory / "audit")
+        if record.operation == "key.encrypt"
+    ][-3:]
+    assert refusals == [
+        ("access_denied", red, None, {"tenant": "red"}),
+        ("access_denied", alias, None, {"tenant": "red"}),
+        ("key_not_found", f"{red[:-4]}0000".replace(RED, BLUE), None, {"tenant": "blue"}),
+    ]
+
+
 def test_who_is_granted_nothing_learns_nothing(world: World) -> None:
     with world.under(EVERYTHING) as keys:
         key = keys.create().arn

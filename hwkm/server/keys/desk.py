@@ -18,8 +18,8 @@ from hwkm.errors import (
 from hwkm.formats.key_kind import KeyUsage
 from hwkm.server.core_calls import CoreCalls
 from hwkm.server.keys.book import KeyBook, KeyEntry
-from hwkm.server.keys.names import KeyNames
-from hwkm.server.keys.principal import Context, KeyCall
+from hwkm.server.keys.names import KeyIdentifier, KeyNames
+from hwkm.server.keys.principal import Context, KeyCall, Principal
 from hwkm.store.key_record import KeyState
 from hwkm.wire.key_messages import KeyRef
 
@@ -64,8 +64,19 @@ class Part:
             InvalidArn, KeyNotFound, AccessDenied.
         """
         named = self._desk.names.parse(key)
-        principal = call.principal
-        account = named.account or principal.account
+        account = named.account or call.principal.account
+        try:
+            entry = await self._look_up(call.principal, operation, named, account)
+        except (AccessDenied, KeyNotFound):
+            _note(call, self._arn_of(named, account), 0, contexts)
+            raise
+        _note(call, entry.arn, entry.record.version, contexts)
+        call.principal.check(operation, entry.record.account, entry.names, contexts)
+        return entry
+
+    async def _look_up(
+        self, principal: Principal, operation: str, named: KeyIdentifier, account: str
+    ) -> KeyEntry:
         if not principal.reaches(operation, account):
             raise AccessDenied(
                 f"the policy does not allow {principal.name} to do {operation} in this account"
@@ -80,10 +91,13 @@ class Part:
         # Only who may do this in the account of a key learns that its bare id is one.
         if not at_home and (named.account or not principal.reaches(operation, entry.record.account)):
             raise self._not_found(account, key_id)
-        for context in contexts or (None,):
-            call.note(entry.arn, entry.record.version, context)
-        principal.check(operation, entry.record.account, entry.names, contexts)
         return entry
+
+    def _arn_of(self, named: KeyIdentifier, account: str) -> str:
+        """What was asked for, whether it is there or not."""
+        if named.key_id is None:
+            return self._desk.names.alias_arn(account, named.alias)
+        return self._desk.names.key_arn(account, named.key_id)
 
     async def _key_id_of(self, account: str, alias: str) -> bytes:
         key_id = self._desk.book.known_alias(account, alias)
@@ -102,6 +116,11 @@ class Part:
 
     def _not_found(self, account: str, key_id: bytes) -> KeyNotFound:
         return KeyNotFound(f"Key '{self._desk.names.key_arn(account, key_id)}' does not exist")
+
+
+def _note(call: KeyCall, arn: str, version: int, contexts: Sequence[Context]) -> None:
+    for context in contexts or (None,):
+        call.note(arn, version, context)
 
 
 def require_usable(entry: KeyEntry, usage: KeyUsage, operation: str) -> KeyRef:
