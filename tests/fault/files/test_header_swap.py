@@ -66,17 +66,18 @@ def test_a_power_cut_at_any_write_leaves_every_file_whole_after_recovery(tmp_pat
         cwd=ROOT,
         env={**os.environ, **recorder.environment},
     )
-    torn = outcomes = 0
+    torn: set[str] = set()
+    outcomes = 0
     for image in cuts(recorder):
         outcomes += 1
-        torn += any(not is_whole(name, image[name]) for name in (*IN_PLACE, *BY_COPY))
+        torn |= {name for name in (*IN_PLACE, *BY_COPY) if not is_whole(name, image[name])}
         with written(image) as disk:
             recover(disk)
             left = {path.name: path.read_bytes() for path in disk.iterdir()}
         assert left.keys() == {*IN_PLACE, *BY_COPY}
         assert all(is_whole(name, data) for name, data in left.items())
     assert outcomes > 25
-    assert torn > 5, "no cut tore a header, so nothing was tested"
+    assert torn >= set(IN_PLACE), "a header that no cut tore was not tested"
     assert all(is_new(name, (directory / name).read_bytes()) for name in (*IN_PLACE, *BY_COPY))
 
 
