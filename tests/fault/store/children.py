@@ -18,6 +18,8 @@ from tests.unit.audit.examples import entry, verified
 from tests.unit.store.examples import KEYS, blob, handle, node, nodes, sqlite_url, vault
 
 FULL_BYTES = 400_000
+FULL_RECORDS_BYTES = 1_000_000
+"""Making the schema takes some 120,000 bytes of the write-ahead log, each vault some 25,000."""
 LOG_BYTES = 16_384
 """Of a node store, so that its log is emptied every few puts."""
 NODES_A_COMMIT = 5
@@ -79,13 +81,13 @@ def append_for_ever(directory: Path) -> None:
 # --- to run out of disk ----------------------------------------------------------------------
 
 
-def until_full(write: Callable[[int], None]) -> int:
+def until_full(write: Callable[[int], None], full_bytes: int = FULL_BYTES) -> int:
     """Call ``write`` with 0, 1, 2, ... under a limit of file sizes, until it was refused three times.
 
     Return the first number that was refused; the limit is lifted then.
     """
     number, refused = 0, 0
-    _limit_file_size(FULL_BYTES)
+    _limit_file_size(full_bytes)
     while refused < 3:
         try:
             write(number)
@@ -129,7 +131,7 @@ def _check_nodes(store: SqliteNodeStore, end: int) -> None:
 def fill_records(directory: Path) -> None:
     """Vaults that were acknowledged are there, the refused one is not, and the database goes on."""
     with Records.open(sqlite_url(directory)) as records:
-        full = until_full(lambda number: records.create(vault(number), KEYS))
+        full = until_full(lambda number: records.create(vault(number), KEYS), FULL_RECORDS_BYTES)
         assert full > 10
         assert records.list(limit=10_000) == [vault(number) for number in range(full)]
         assert records.application_keys(handle(full)) == ()
