@@ -19,6 +19,8 @@ from hwkm.server.aws.replay import SeenSignatures
 SKEW_S: Final = 15 * 60
 REVEALING_MAX: Final = 262_144
 CHANGING_MAX: Final = 65_536
+OWNER_SHARE: Final = 4
+"""One credential has a quarter of that."""
 
 _TIMESTAMP: Final = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
 _ONCE: Final = (
@@ -79,8 +81,8 @@ class Authenticator:
         self._region = region
         self._clock = clock
         valid_s = 2 * SKEW_S
-        self._revealing = SeenSignatures(count_max=REVEALING_MAX, valid_s=valid_s, forget=True)
-        self._changing = SeenSignatures(count_max=CHANGING_MAX, valid_s=valid_s, forget=False)
+        self._revealing = _memory(REVEALING_MAX, valid_s, forget=True)
+        self._changing = _memory(CHANGING_MAX, valid_s, forget=False)
 
     def authenticate(self, head: Head, body: bytes, operation: str) -> Credential:
         """Return the credential that signed the request.
@@ -105,7 +107,7 @@ class Authenticator:
         sigv4.verify(credential.signing_key(claim.date, self._region), to_sign, signature)
         seen = self._seen(operation)
         if seen is not None:
-            seen.check(signature, signed_at, now)
+            seen.check(signature, signed_at, now, credential.access_key_id)
         return credential
 
     def _seen(self, operation: str) -> SeenSignatures | None:
@@ -126,6 +128,12 @@ class Authenticator:
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP:"
                 f" '{claim.date}' != '{date}', from '{timestamp.decode()}'."
             )
+
+
+def _memory(count_max: int, valid_s: int, *, forget: bool) -> SeenSignatures:
+    return SeenSignatures(
+        count_max=count_max, owner_max=count_max // OWNER_SHARE, valid_s=valid_s, forget=forget
+    )
 
 
 def _authorization(head: Head) -> sigv4.Authorization:
