@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from hwkm.errors import MarkerInvalid
 from hwkm.server.aws.errors import AwsError
 
 PlaceT = TypeVar("PlaceT")
+
+_VERSION_MAX: Final = 2**32 - 1
 
 
 def marker(operation: str, after: str | int | None) -> str | None:
@@ -36,6 +38,18 @@ def place(operation: str, given: str | None, kind: Callable[[str], PlaceT]) -> P
         return kind(after)
     except (binascii.Error, ValueError):
         raise invalid_marker() from None
+
+
+def version(text: str) -> int:
+    """The version that a marker stands for.
+
+    Raises:
+        ValueError: it is none that a key can have.
+    """
+    number = int(text)
+    if not 1 <= number <= _VERSION_MAX:
+        raise ValueError
+    return number
 
 
 def invalid_marker() -> AwsError:

@@ -132,7 +132,7 @@ async def list_rotations(
     """ListKeyRotations. The first version came by no rotation: it is shown if all material is asked for."""
     info = await key_facts.shown(service, call, request.key_id)
     everything = request.include_key_material == "ALL_KEY_MATERIAL"
-    after = markers.place("ListKeyRotations", request.marker, int) or 0
+    after = markers.place("ListKeyRotations", request.marker, markers.version) or 0
     page = await service.rotations(
         call, request.key_id, max(after, 0 if everything else 1), request.limit or PAGE
     )

@@ -86,3 +86,12 @@ def test_a_made_up_marker_is_refused(text: str) -> None:
     with pytest.raises(AwsError) as caught:
         markers.place("ListKeyRotations", text, int)
     assert caught.value.name == "InvalidMarkerException"
+
+
+@pytest.mark.parametrize("after", ["-1", str(2**32), "9" * 500, "1.5", "x", ""])
+def test_a_marker_that_stands_for_no_version_is_invalid(after: str) -> None:
+    made = markers.marker("ListKeyRotations", after)
+    with pytest.raises(AwsError) as caught:
+        markers.place("ListKeyRotations", made, markers.version)
+    assert caught.value.name == "InvalidMarkerException"
+    assert markers.place("ListKeyRotations", markers.marker("ListKeyRotations", 7), markers.version) == 7
