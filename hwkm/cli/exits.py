@@ -66,7 +66,7 @@ MEANING: Final[dict[ExitCode, str]] = {
     ExitCode.MISMATCH: "it is not of the key, or not of the encryption context, that was asked for",
     ExitCode.PROBLEMS_FOUND: "`hwkm doctor` found a problem",
     ExitCode.SOME_FAILED: "some of many files or rows failed; the messages say which and why",
-    ExitCode.INTERRUPTED: "interrupted from the keyboard",
+    ExitCode.INTERRUPTED: "interrupted from the keyboard, or by SIGTERM or SIGHUP",
 }
 
 CODE_OF: Final[dict[type[HwkmError], ExitCode]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -65,8 +66,16 @@ def _hwkm(
     """
 
 
+def _end_in_order() -> None:
+    """Let a signal that ends the command, like Ctrl-C, leave no unfinished file behind; one that is ignored stays so."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
 def run() -> None:
     """Entry point."""
+    _end_in_order()
     try:
         app()
     except BrokenPipeError:

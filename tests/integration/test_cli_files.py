@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -321,3 +322,24 @@ def test_two_runs_at_once_lose_nothing(person: Resident, daemon: Daemon) -> None
         for number in range(40):
             files.decrypt_file(client, person.home / f"f{number}.encrypted", person.home / f"g{number}")
             assert (person.home / f"g{number}").read_bytes() == str(number).encode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_ended_by_a_signal_it_leaves_no_plaintext(person: Resident, number: signal.Signals) -> None:
+    os.mkfifo(person.home / "pipe")
+    sealed = pipe(person, "encrypt", "-", "-k", "letters", data=os.urandom(4_000_000))
+    running = subprocess.Popen(
+        [*HWKM, "decrypt", "pipe", "-o", "out"],
+        env=person.environment,
+        cwd=person.home,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    with (person.home / "pipe").open("wb") as feed:
+        feed.write(sealed[:-1000])
+        feed.flush()  # all but the last pipe's worth was read, so plaintext was written
+        assert list(person.home.glob(".hwkm-partial-*"))
+        running.send_signal(number)
+        assert running.wait(60) != 0
+    assert not list(person.home.glob(".hwkm-partial-*"))
+    assert not (person.home / "out").exists()
