@@ -466,12 +466,19 @@ class KeyStore:
         """Whether the account has an alias of this name."""
         return bool(self._database.read(_GET_ALIAS, of_account=account, of_alias=alias))
 
-    def add_older_version(self, version: VersionRecord) -> bool:
-        """Add a version of a key, which does not become the current one; whether it was not there already."""
+    def add_moved_version(self, version: VersionRecord) -> bool:
+        """Add a version that was made elsewhere; whether it was not there already.
+
+        One that is newer than the current one becomes it: the next rotation makes the one after.
+        """
         if self._database.read(_GET_VERSION, of_key=version.key_id, of_version=version.version):
             return False
+        older = _KEY & (keys.c.version < version.version)
         with self._transaction(_contradiction()) as connection:
             connection.execute(insert(key_versions), version_row(version))
+            connection.execute(
+                update(keys).where(older).values(version=version.version), {"of_key": version.key_id}
+            )
         return True
 
     # --- domain keys -------------------------------------------------------------------------

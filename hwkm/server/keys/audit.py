@@ -33,7 +33,7 @@ def _entry(caller: Caller, operation: str, outcome: str, request_id: str, use: K
             outcome,
             request_id,
             None,
-            use.key,
+            use.key or None,
             use.version or None,
             context,
             detail or None,

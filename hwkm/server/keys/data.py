@@ -226,9 +226,11 @@ class DataKeys(Part):
             _raise_sole(found)
         finally:
             for item in found:
+                outcome = "ok" if item.error is None else item.error.code
                 if item.entry is not None:
-                    outcome = "ok" if item.error is None else item.error.code
                     call.note(item.entry.arn, item.version, item.context, outcome)
+                elif item.error is not None:
+                    call.note("", 0, item.context, outcome)
 
     async def random(self, call: KeyCall, length: int) -> api.Random:
         call.principal.check(RANDOM, call.principal.account)

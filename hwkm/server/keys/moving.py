@@ -144,7 +144,7 @@ def _take(
             raise KeyStateInvalid("a key of this id is there already, in another account or of another kind")
         if there.state is KeyState.DELETED:
             raise KeyStateInvalid("a key of this id was deleted here")
-        return False, store.add_older_version(version), []
+        return False, store.add_moved_version(version), []
     if version.version != key.version:
         raise FormatError("the newest version of a key comes first")
     if store.count() >= keys_max:

@@ -90,7 +90,7 @@ class KeyUse:
     """
 
     key: str
-    """Key ARN."""
+    """Key ARN; empty where what was asked names no key that is there."""
     version: int
     context: Context
     items: int
@@ -110,7 +110,7 @@ class KeyCall:
     _counts: dict[_Use, int] = field(default_factory=dict)
 
     def note(self, key: str, version: int, context: Context | None = None, outcome: str = "ok") -> None:
-        """Have the audit log say that a key (an ARN) was asked for; equal uses are counted together."""
+        """Have the audit log say that a key (an ARN, or empty) was asked for; equal uses are counted together."""
         use = (key, version, tuple(sorted(context.items())) if context else (), outcome)
         self._counts[use] = self._counts.get(use, 0) + 1
 
