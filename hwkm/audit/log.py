@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -129,13 +130,17 @@ class AuditLog:
         return self._size
 
     def close(self) -> None:
-        """Give back the prepared space and let go of the log. May be called again."""
-        if self._file >= 0:
-            if not self._failed and self._is_unchanged():
+        """Give back the prepared space and let go of the log. May be called again.
+
+        What the disk refuses here is passed over: all that was acknowledged is durable already.
+        """
+        with suppress(OSError):
+            if self._file >= 0 and not self._failed and self._is_unchanged():
                 os.ftruncate(self._file, self._end)
-            os.close(self._file)
-        if self._lock >= 0:
-            os.close(self._lock)
+        for descriptor in (self._file, self._lock):
+            if descriptor >= 0:
+                with suppress(OSError):
+                    os.close(descriptor)
         self._file = self._lock = -1
 
     def __enter__(self) -> Self:
