@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -49,13 +49,20 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryPart:
-    """A directory with everything below it: a SoftHSM token, an audit log."""
+    """A directory with everything below it: a SoftHSM token, an audit log.
+
+    A temporary file that its writer renames or removes while it is copied is not part of the copy.
+    """
 
     path: Path
 
     def take(self) -> Files:
-        files = (file for file in self.path.rglob("*") if file.is_file())
-        return {str(file.relative_to(self.path)): file.read_bytes() for file in files}
+        files: Files = {}
+        for file in self.path.rglob("*"):
+            with suppress(FileNotFoundError):
+                if file.is_file():
+                    files[str(file.relative_to(self.path))] = file.read_bytes()
+        return files
 
     def restore(self, files: Files) -> None:
         for entry in self.path.iterdir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import stat
@@ -203,11 +204,10 @@ def test_a_second_daemon_on_the_same_token_is_refused(device: Device) -> None:
     with Daemon(device) as daemon:
         other = Daemon(device)
         try:
-            other.state_directory.mkdir(mode=0o700)
-            for name in ("audit", "nodes.db"):
-                source = daemon.state_directory / name
-                if source.exists():
-                    subprocess.run(["cp", "-r", source, other.state_directory / name], check=True)
+            daemon.terminate()
+            shutil.copytree(daemon.state_directory, other.state_directory)
+            daemon.start()
+            daemon.wait_until_ready()
             second = other.command("serve")
             assert second.returncode == EXIT_TRY_AGAIN, second.stderr
             assert "holds this token" in second.stderr
