@@ -13,6 +13,8 @@ from typing import Any
 
 DEADLINE_S = 120
 HWKM = (sys.executable, "-m", "hwkm.cli.main")
+HEEDS_SIGNALS = ("env", "--default-signal=HUP,INT,TERM")
+"""Put before a command: signals end it although the tests run under nohup or in the background."""
 ROOT = Path(__file__).parents[2]
 
 

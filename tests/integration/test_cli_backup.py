@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.person import Person
+from tests.cli.person import HEEDS_SIGNALS, HWKM, Person
 from tests.core_process import MemoryToken
 from tests.daemon import Daemon
 
@@ -142,7 +141,7 @@ def test_an_interruption_leaves_nothing(person: Person, vault: str) -> None:
     """A pipe that nobody writes to, read as the PIN, holds the command up where it is interrupted."""
     pipe = person.home / "pipe"
     os.mkfifo(pipe, 0o600)
-    command = [sys.executable, "-m", "hwkm.cli.main", "backup", "encrypt", "photos", "--vault", vault]
+    command = [*HEEDS_SIGNALS, *HWKM, "backup", "encrypt", "photos", "--vault", vault]
     before = set(person.home.iterdir())
     keeper = os.open(pipe, os.O_RDWR)
     process = subprocess.Popen(

@@ -16,7 +16,7 @@ import pytest
 from hwkm.client import KeyClient, files
 from hwkm.client.files.encryption import unwrapped
 from hwkm.client.files.header_swap import JOURNAL_PREFIX, HeaderSwap, encode_journal
-from tests.cli.person import HWKM
+from tests.cli.person import HEEDS_SIGNALS, HWKM
 from tests.cli.resident import Resident
 from tests.daemon import Daemon
 from tests.devices import REAL, make_device
@@ -329,7 +329,7 @@ def test_ended_by_a_signal_it_leaves_no_plaintext(person: Resident, number: sign
     os.mkfifo(person.home / "pipe")
     sealed = pipe(person, "encrypt", "-", "-k", "letters", data=os.urandom(4_000_000))
     running = subprocess.Popen(
-        [*HWKM, "decrypt", "pipe", "-o", "out"],
+        [*HEEDS_SIGNALS, *HWKM, "decrypt", "pipe", "-o", "out"],
         env=person.environment,
         cwd=person.home,
         stderr=subprocess.DEVNULL,
