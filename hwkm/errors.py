@@ -146,7 +146,7 @@ class WrappedKeyRefused(TokenError):
 
 
 class ExchangeRefused(TokenError):
-    """A statement or domain token is damaged, not authentic, or not of the module that was named."""
+    """What one module says to another is damaged, not authentic, or not by or for the one that was named."""
 
     code = "exchange_refused"
 
@@ -155,6 +155,18 @@ class ExchangeUnsupported(TokenError):
     """Keys cannot go between these modules: they differ in kind, or these keys may not leave."""
 
     code = "exchange_unsupported"
+
+
+class CohortUnsealed(TokenError):
+    """The cohort's first member can still let its key go to others; until it is sealed it serves nothing."""
+
+    code = "cohort_unsealed"
+
+
+class CohortSealed(TokenError):
+    """The cohort's key cannot go to another member any more, or never could. Nothing was changed."""
+
+    code = "cohort_sealed"
 
 
 class UnsupportedKind(TokenError):

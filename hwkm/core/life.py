@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import asdict
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
 from hwkm.core.channel import Channel, ChannelClosed
 from hwkm.core.checkpoints import CheckpointSigner
+from hwkm.core.cohort_requests import answer_cohort
 from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
 from hwkm.core.exclusive import hold_alone
 from hwkm.core.hardening import harden
 from hwkm.core.key_service import KeyService
 from hwkm.core.loop import Loop
-from hwkm.core.pin_file import read_pin
+from hwkm.core.pin_file import officer_pin, read_pin
 from hwkm.core.service import Service
 from hwkm.core.sweep import reachable_nodes
 from hwkm.errors import HwkmError, TokenError
-from hwkm.secret import Pin
 from hwkm.store.nodes import SqliteNodeStore
 from hwkm.thm.ledger import Ledger
 from hwkm.tokens import registry
@@ -65,14 +65,14 @@ def _do(channel: Channel, start: wire.CoreStart, hardening: tuple[str, ...]) -> 
             channel.send_started(_inspect(settings))
         case wire.Sweep(settings=settings):
             channel.send_started(_sweep(settings))
-        case _ as never:
-            assert_never(never)
+        case _:
+            channel.send_started(answer_cohort(start))
     return EXIT_OK
 
 
 def _provision(start: wire.Provision) -> wire.Inventory:
     uri = start.settings.token_uri
-    with read_pin(start.settings.pin_file) as pin, _officer(start.so_pin_file) as so_pin:
+    with read_pin(start.settings.pin_file) as pin, officer_pin(start.so_pin_file) as so_pin:
         if start.destroy_existing:
             registry.destroy(uri, pin)
         registry.provision(uri, pin, so_pin)
@@ -80,14 +80,9 @@ def _provision(start: wire.Provision) -> wire.Inventory:
 
 
 def _add_domain(start: wire.AddDomain) -> wire.Inventory:
-    with read_pin(start.settings.pin_file) as pin, _officer(start.so_pin_file) as so_pin:
+    with read_pin(start.settings.pin_file) as pin, officer_pin(start.so_pin_file) as so_pin:
         registry.add_domain(start.settings.token_uri, pin, so_pin)
     return _inspect(start.settings)
-
-
-def _officer(path: str) -> AbstractContextManager[Pin | None]:
-    """The security officer's PIN, if a file of it was named."""
-    return read_pin(path) if path else nullcontext()
 
 
 def _inspect(settings: wire.CoreSettings) -> wire.Inventory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from hwkm.errors import ConfigError
@@ -30,6 +31,15 @@ def read_pin(path: str) -> Pin:
         return _pin_of(path, data)
     finally:
         data[:] = bytes(len(data))
+
+
+def officer_pin(path: str) -> AbstractContextManager[Pin | None]:
+    """Return the security officer's PIN, if a file of it was named, else none.
+
+    Raises:
+        ConfigError: as :func:`read_pin`.
+    """
+    return read_pin(path) if path else nullcontext()
 
 
 def _pin_of(path: str, data: bytearray) -> Pin:

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from hwkm.crypto.labels import DOMAIN_TOKEN, EXCHANGE_FINGERPRINT, EXCHANGE_STATEMENT
 from hwkm.errors import FormatError
+from hwkm.formats.exchange_bytes import Reader, head, sized, u16
 from hwkm.formats.key_kind import KEY_ID_BYTES, KeyKind, KeyName
 from hwkm.formats.wrapped_key import BLOB_BYTES_MAX, Backend
 
@@ -22,8 +23,6 @@ DIGEST_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 POINT_BYTES: Final = 65
 
-_FORMAT: Final = 1
-_U16: Final = struct.Struct(">H")
 _ENTRY: Final = struct.Struct(">B16sI")  # kind, key id, version
 _PARTS: Final = 3
 
@@ -45,7 +44,7 @@ class ExchangeStatement:
     def body(self) -> bytes:
         """Every byte before the signature."""
         parts = (self.exchange_key, self.identity_key, self.claims)
-        return bytes((_FORMAT, self.backend)) + b"".join(_sized(part) for part in parts)
+        return head(self.backend) + b"".join(sized(part) for part in parts)
 
     def signed_digest(self) -> bytes:
         """SHA-256 that the identity key signs, where it signs the statement itself."""
@@ -53,7 +52,7 @@ class ExchangeStatement:
 
     def fingerprint(self) -> bytes:
         """What the exporting operator compares: SHA-256 over backend and both public keys, 32 bytes."""
-        keys = _sized(self.exchange_key) + _sized(self.identity_key)
+        keys = sized(self.exchange_key) + sized(self.identity_key)
         return hashlib.sha256(EXCHANGE_FINGERPRINT + b"\0" + bytes((self.backend,)) + keys).digest()
 
     def encode(self) -> bytes:
@@ -67,8 +66,8 @@ class ExchangeStatement:
         Raises:
             FormatError: anything is not as it must be.
         """
-        reader = _Reader(data)
-        backend = _head(reader)
+        reader = Reader(data)
+        backend = reader.head()
         exchange_key, identity_key, claims = (reader.sized(STATEMENT_PART_BYTES_MAX) for _ in range(_PARTS))
         signature = reader.take(SIGNATURE_BYTES)
         reader.end()
@@ -101,11 +100,11 @@ class DomainToken:
     def body(self) -> bytes:
         """Every byte before the signature."""
         entries = b"".join(
-            _ENTRY.pack(key.kind.code, key.name.key_id, key.name.version) + _sized(key.blob)
+            _ENTRY.pack(key.kind.code, key.name.key_id, key.name.version) + sized(key.blob)
             for key in self.keys
         )
-        head = bytes((_FORMAT, self.backend)) + self.sender + self.receiver + _sized(self.transport)
-        return head + _U16.pack(len(self.keys)) + entries
+        start = head(self.backend) + self.sender + self.receiver + sized(self.transport)
+        return start + u16(len(self.keys)) + entries
 
     def signed_digest(self) -> bytes:
         """SHA-256 that the sender's audit key signs."""
@@ -122,8 +121,8 @@ class DomainToken:
         Raises:
             FormatError: anything is not as it must be.
         """
-        reader = _Reader(data)
-        backend = _head(reader)
+        reader = Reader(data)
+        backend = reader.head()
         sender, receiver = reader.take(POINT_BYTES), reader.take(DIGEST_BYTES)
         transport = reader.sized(STATEMENT_PART_BYTES_MAX)
         count = reader.u16()
@@ -135,49 +134,6 @@ class DomainToken:
         return cls(backend, sender, receiver, transport, keys, signature)
 
 
-class _Reader:
-    """Takes bytes off the front; past the end is a FormatError."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def take(self, size: int) -> bytes:
-        end = self._at + size
-        if end > len(self._data):
-            raise FormatError("a statement or domain token is cut short")
-        piece = self._data[self._at : end]
-        self._at = end
-        return piece
-
-    def u16(self) -> int:
-        return int(_U16.unpack(self.take(_U16.size))[0])
-
-    def sized(self, limit: int) -> bytes:
-        size = self.u16()
-        if not 1 <= size <= limit:
-            raise FormatError(f"a part of a statement or domain token has 1 to {limit} bytes")
-        return self.take(size)
-
-    def end(self) -> None:
-        if self._at != len(self._data):
-            raise FormatError("bytes follow a statement or domain token")
-
-
-def _head(reader: _Reader) -> Backend:
-    version, backend = reader.take(2)
-    if version != _FORMAT:
-        raise FormatError(f"format {version} of a statement or domain token is not {_FORMAT}")
-    try:
-        return Backend(backend)
-    except ValueError:
-        raise FormatError(f"no backend has the number {backend}") from None
-
-
-def _exported(reader: _Reader) -> ExportedKey:
+def _exported(reader: Reader) -> ExportedKey:
     code, key_id, version = _ENTRY.unpack(reader.take(1 + KEY_ID_BYTES + 4))
     return ExportedKey(KeyName(key_id, version), KeyKind.of_code(code), reader.sized(BLOB_BYTES_MAX))
-
-
-def _sized(data: bytes) -> bytes:
-    return _U16.pack(len(data)) + data

@@ -13,6 +13,7 @@ import hwkm
 from hwkm.errors import HwkmError
 from hwkm.server.aws.command import credential_app
 from hwkm.server.check import json_of, run_check, text_of
+from hwkm.server.cohort_command import cohort_app
 from hwkm.server.config import DEFAULT_CONFIG_PATH, load_config
 from hwkm.server.config_example import example_config, shown_config
 from hwkm.server.config_option import ConfigPath
@@ -28,6 +29,7 @@ app: Final = typer.Typer(
 config_app: Final = typer.Typer(no_args_is_help=True, help="Show configurations.")
 app.add_typer(config_app, name="config")
 app.add_typer(credential_app, name="credential")
+app.add_typer(cohort_app, name="cohort")
 app.add_typer(domain_app, name="domain")
 
 

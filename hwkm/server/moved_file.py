@@ -30,16 +30,21 @@ def digest_of(option: str, text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def read_file(path: Path) -> bytes:
-    """Return a small file.
+def read_file(path: Path, limit: int = LINE_BYTES_MAX) -> bytes:
+    """Return a small file, of at most ``limit`` bytes.
 
     Raises:
         StorageUnavailable: it cannot be read.
+        FormatError: it has more.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
     except OSError as exc:
         raise StorageUnavailable(f"{path}: {exc.strerror}") from exc
+    if len(data) > limit:
+        raise FormatError(f"{path} has more than {limit} bytes")
+    return data
 
 
 def write_new(path: Path, parts: Iterable[bytes]) -> str:

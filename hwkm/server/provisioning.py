@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy.engine import make_url
 
@@ -26,7 +27,9 @@ from hwkm.server.state_directory import StateDirectory
 from hwkm.server.supervisor import add_domain, inspect, provision, sweep
 from hwkm.store.migration import upgrade
 from hwkm.store.records import Records
-from hwkm.wire.core_messages import Inventory, Swept
+from hwkm.wire.core_messages import CoreSettings, Inventory, Swept
+
+MadeT = TypeVar("MadeT")
 
 _SUFFIXES: Final = ("", "-wal", "-shm", "-journal", "-log")
 
@@ -65,6 +68,14 @@ class Existing:
 
 
 @dataclass(frozen=True, slots=True)
+class SetUp:
+    """What happened beside the token."""
+
+    pin_file_made: Path | None
+    destroyed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Provisioned:
     """What init has made."""
 
@@ -89,24 +100,41 @@ async def provision_token(
             the message lists it. Nothing was changed.
         HwkmError: configuration, token or storage failed. Init can be run again.
     """
+
+    def make(settings: CoreSettings, destroy: bool) -> Awaitable[Inventory]:
+        return provision(settings, destroy_existing=destroy, so_pin_file=str(so_pin_file or ""))
+
     with StateDirectory.take(config.state_directory, create=True):
-        made = ensure_pin_file(config.pin_path, config.token.uri)
-        with pin_tried_once(config.state_directory, config.pin_path):
-            existing = await find_existing(config)
-        if existing:
-            _check_digest(existing, destroy_existing)
-            _destroy_files(config, existing)
-        # The files go first: if this stops here, the old token is without its node store, which
-        # every start refuses and this command repairs. The other way round is never possible.
-        inventory = await provision(
-            config.core_settings(),
-            destroy_existing=bool(existing),
-            so_pin_file=str(so_pin_file or ""),
-        )
-        upgrade(config.records_url)
-        _note(config, "token.destroy" if existing else "token.provision")
-        Published(config.audit_directory).put_away()
-        return Provisioned(inventory, config.pin_path if made else None)
+        inventory, done = await set_up(config, destroy_existing, make)
+        if not done.destroyed:
+            note(config, "token.provision")
+        return Provisioned(inventory, done.pin_file_made)
+
+
+async def set_up(
+    config: Config, destroy_existing: str | None, make: Callable[[CoreSettings, bool], Awaitable[MadeT]]
+) -> tuple[MadeT, SetUp]:
+    """Make what ``make`` makes in the token, and the files beside it; the caller holds the state directory.
+
+    ``make`` is told whether to destroy what is in the token first.
+
+    Raises:
+        TokenAlreadyProvisioned, HwkmError: as :func:`provision_token`.
+    """
+    pin_file_made = ensure_pin_file(config.pin_path, config.token.uri)
+    with pin_tried_once(config.state_directory, config.pin_path):
+        existing = await find_existing(config)
+    if existing:
+        _check_digest(existing, destroy_existing)
+        _destroy_files(config, existing)
+    # The files go first: if this stops here, the old token is without its node store, which
+    # every start refuses and this command repairs. The other way round is never possible.
+    result = await make(config.core_settings(), bool(existing))
+    upgrade(config.records_url)
+    if existing:
+        note(config, "token.destroy")
+    Published(config.audit_directory).put_away()
+    return result, SetUp(config.pin_path if pin_file_made else None, destroyed=bool(existing))
 
 
 async def add_domain_key(config: Config, so_pin_file: Path | None = None) -> tuple[str, ...]:
@@ -119,7 +147,7 @@ async def add_domain_key(config: Config, so_pin_file: Path | None = None) -> tup
     with StateDirectory.take(config.state_directory):
         with pin_tried_once(config.state_directory, config.pin_path):
             inventory = await add_domain(config.core_settings(), so_pin_file=str(so_pin_file or ""))
-        _note(config, "token.add_domain")
+        note(config, "token.add_domain")
         return inventory.objects
 
 
@@ -132,7 +160,7 @@ def make_audit_log(config: Config) -> Path:
     """
     with StateDirectory.take(config.state_directory):
         AuditLog.create(config.audit_directory)
-        _note(config, "audit.create")
+        note(config, "audit.create")
     return config.audit_directory
 
 
@@ -156,7 +184,7 @@ async def sweep_nodes(config: Config) -> Swept:
     with StateDirectory.take(config.state_directory):
         with pin_tried_once(config.state_directory, config.pin_path):
             swept = await sweep(config.core_settings())
-        _note(config, "nodes.sweep")
+        note(config, "nodes.sweep")
         return swept
 
 
@@ -167,7 +195,7 @@ def _check_digest(existing: Existing, given: str | None) -> None:
     wrong = "" if given is None else "The digest given is not that of what is there. "
     raise TokenAlreadyProvisioned(
         f"{wrong}This exists already and would be destroyed:{listed}\n"
-        f"To destroy all of it: hwkmd init --destroy-existing {existing.digest}"
+        f"To destroy all of it, give the same command: --destroy-existing {existing.digest}"
     )
 
 
@@ -210,12 +238,16 @@ def _delete_vaults(config: Config) -> None:
                 records.delete(record.handle)
 
 
-def _note(config: Config, operation: str) -> None:
-    """Put it into the audit log, which is made if this is the first time."""
+def note(config: Config, operation: str, detail: Mapping[str, str] | None = None) -> None:
+    """Put it into the audit log, which is made if this is the first time.
+
+    Raises:
+        AuditError, StorageUnavailable: it cannot be written.
+    """
     directory = config.audit_directory
     if not directory.exists() or not any(directory.iterdir()):
         AuditLog.create(directory)
     caller = Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
     signed = Published(directory).state().size
     with AuditLog.open(directory, signed_size=signed, segment_bytes_max=config.audit.segment_bytes) as log:
-        log.append_many([AuditEntry(caller, operation, "ok")])
+        log.append_many([AuditEntry(caller, operation, "ok", detail=detail)])

@@ -27,6 +27,8 @@ from hwkm.errors import (
 from hwkm.server.core_link import CoreLink
 from hwkm.wire.core_messages import (
     AddDomain,
+    CohortRead,
+    CohortStart,
     CoreReply,
     CoreRequest,
     CoreSettings,
@@ -164,6 +166,18 @@ async def add_domain(settings: CoreSettings, *, so_pin_file: str = "") -> Invent
         HwkmError: what the core says; for TokenAlreadyProvisioned nothing was changed.
     """
     return await _inventory(AddDomain(settings=settings, so_pin_file=so_pin_file))
+
+
+async def ask_cohort(message: CohortStart) -> CohortRead:
+    """Do a step of a cohort of several members by a core of its own.
+
+    Raises:
+        HwkmError: what the core says.
+    """
+    started = await _once(message)
+    if not isinstance(started, CohortRead):
+        raise Unavailable("the trusted core answered out of turn")
+    return started
 
 
 async def inspect(settings: CoreSettings) -> Inventory:

@@ -21,6 +21,7 @@ from hwkm.crypto.p256 import encode_point, load_point, load_scalar
 from hwkm.errors import (
     AnchorTampered,
     AnchorUncertain,
+    CohortUnsealed,
     ConfigError,
     FormatError,
     InvalidKeyError,
@@ -33,6 +34,7 @@ from hwkm.errors import (
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
+from hwkm.tokens.cohort import NOT_SEALED, WAITING_FOR_INVITATION
 from hwkm.tokens.memory_domain import InsecureDomain, InsecureDomainKey, new_domain_key
 from hwkm.tokens.pairing import cohort_digest, verify_cohort, verify_key_pairs
 from hwkm.tokens.token import TokenDescription
@@ -42,7 +44,11 @@ _PREHASHED: Final = ec.ECDSA(utils.Prehashed(SHA256()))
 
 
 class InsecureContents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file: JSON, every value base64. ``anchor`` is the 73 bytes of the anchor format."""
+    """The file: JSON, every value base64. ``anchor`` is the anchor format's bytes.
+
+    A joining member has no cohort key and no anchor until it is invited. ``unsealed``: the first member of a cohort
+    whose key may go to others; ``invited`` has the fingerprint that each number went to.
+    """
 
     pin_sha256: bytes
     cohort_scalar: bytes
@@ -50,6 +56,11 @@ class InsecureContents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     anchor: bytes
     domain_keys: tuple[InsecureDomainKey, ...] = ()
     exchange_scalar: bytes = b""
+    joining_scalar: bytes = b""
+    number: int = 0
+    members: int = 1
+    unsealed: bool = False
+    invited: dict[int, bytes] = {}
 
 
 class InsecureCohortKey:
@@ -137,16 +148,17 @@ class InsecureMemoryToken:
         """Nothing is held open."""
 
     def _save_domain_keys(self, keys: tuple[InsecureDomainKey, ...]) -> None:
-        try:
-            _save(self._path, msgspec.structs.replace(_load(self._path), domain_keys=keys))
-        except OSError as exc:
-            raise TokenUnavailable(f"{self._path} cannot be written: {exc.strerror}") from exc
+        save(self._path, msgspec.structs.replace(_load(self._path), domain_keys=keys))
 
 
 def open_token(uri: MemoryUri, pin: Pin) -> InsecureMemoryToken:
     """See :func:`hwkm.tokens.registry.open_token`."""
     path = Path(uri.path)
-    contents = _unlock(path, pin)
+    contents = unlock(path, pin)
+    if not contents.cohort_scalar:
+        raise TokenNotProvisioned(WAITING_FOR_INVITATION)
+    if contents.unsealed:
+        raise CohortUnsealed(NOT_SEALED)
     token = InsecureMemoryToken(path, contents)
     verify_cohort(token.anchor.read(), token.cohort_key.public_key())
     return token
@@ -154,35 +166,40 @@ def open_token(uri: MemoryUri, pin: Pin) -> InsecureMemoryToken:
 
 def provision(uri: MemoryUri, pin: Pin, so_pin: Pin | None = None) -> None:
     """See :func:`hwkm.tokens.registry.provision`."""
+    save(Path(uri.path), with_cohort_key(made_blank(uri, pin, so_pin), new_scalar()))
+
+
+def made_blank(uri: MemoryUri, pin: Pin, so_pin: Pin | None) -> InsecureContents:
+    """Return the contents of a token without cohort key and anchor; write nothing.
+
+    Raises:
+        ConfigError, TokenAlreadyProvisioned: as :func:`hwkm.tokens.registry.provision`.
+    """
     _verify_no_officer(so_pin)
-    path = Path(uri.path)
-    if path.exists():
+    if Path(uri.path).exists():
         raise TokenAlreadyProvisioned("the token already holds: " + "; ".join(inventory(uri, pin)))
-    cohort, audit = _new_scalar(), _new_scalar()
-    digest = cohort_digest(InsecureCohortKey(cohort).public_key())
+    return InsecureContents(
+        _pin_digest(pin), b"", new_scalar(), b"", (new_domain_key(1),), exchange_scalar=new_scalar()
+    )
+
+
+def with_cohort_key(contents: InsecureContents, scalar: bytes) -> InsecureContents:
+    """Return the contents with a cohort key and the first anchor for it."""
+    digest = cohort_digest(InsecureCohortKey(scalar).public_key())
     anchor = AnchorState(0, EMPTY_ROOT, digest).encode()
-    try:
-        made = InsecureContents(
-            _pin_digest(pin), cohort, audit, anchor, (new_domain_key(1),), exchange_scalar=_new_scalar()
-        )
-        _save(path, made)
-    except OSError as exc:
-        raise TokenUnavailable(f"{path} cannot be written: {exc.strerror}") from exc
+    return msgspec.structs.replace(contents, cohort_scalar=scalar, anchor=anchor)
 
 
 def add_domain(uri: MemoryUri, pin: Pin, so_pin: Pin | None = None) -> None:
     """See :func:`hwkm.tokens.registry.add_domain`."""
     _verify_no_officer(so_pin)
-    contents = _unlock(Path(uri.path), pin)
+    contents = unlock(Path(uri.path), pin)
     if contents.domain_keys:
         raise TokenAlreadyProvisioned(
             "the token has a domain key already; hwkmd domain rotate makes the next"
         )
-    made = msgspec.structs.replace(contents, domain_keys=(new_domain_key(1),), exchange_scalar=_new_scalar())
-    try:
-        _save(Path(uri.path), made)
-    except OSError as exc:
-        raise TokenUnavailable(f"{uri.path} cannot be written: {exc.strerror}") from exc
+    made = msgspec.structs.replace(contents, domain_keys=(new_domain_key(1),), exchange_scalar=new_scalar())
+    save(Path(uri.path), made)
 
 
 def inventory(uri: MemoryUri, pin: Pin) -> list[str]:
@@ -190,11 +207,18 @@ def inventory(uri: MemoryUri, pin: Pin) -> list[str]:
     path = Path(uri.path)
     if not path.exists():
         return []
-    contents = _unlock(path, pin)
-    cohort, audit = InsecureCohortKey(contents.cohort_scalar), InsecureAuditKey(contents.audit_scalar)
+    contents = unlock(path, pin)
+    keys = {
+        "cohort": contents.cohort_scalar,
+        "audit": contents.audit_scalar,
+        "joining": contents.joining_scalar,
+    }
     return [
-        f"cohort key in {path} (SHA-256 of the public key {cohort_digest(cohort.public_key()).hex()})",
-        f"audit key in {path} (SHA-256 of the public key {cohort_digest(audit.public_key()).hex()})",
+        *(
+            f"{name} key in {path} (SHA-256 of the public key {_public_digest(scalar)})"
+            for name, scalar in keys.items()
+            if scalar
+        ),
         f"anchor in {path} (SHA-256 {hashlib.sha256(contents.anchor).hexdigest()})",
         *(
             f"domain key of generation {key.generation} in {path}"
@@ -208,7 +232,7 @@ def destroy(uri: MemoryUri, pin: Pin) -> None:
     """See :func:`hwkm.tokens.registry.destroy`."""
     path = Path(uri.path)
     if path.exists():
-        _unlock(path, pin)
+        unlock(path, pin)
         path.unlink()
 
 
@@ -217,7 +241,12 @@ def _verify_no_officer(so_pin: Pin | None) -> None:
         raise ConfigError("insecure-memory: has no security officer, so no SO PIN")
 
 
-def _new_scalar() -> bytes:
+def _public_digest(scalar: bytes) -> str:
+    return cohort_digest(InsecureCohortKey(scalar).public_key()).hex()
+
+
+def new_scalar() -> bytes:
+    """Make a private key of P-256, 32 bytes."""
     return ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value.to_bytes(32, "big")
 
 
@@ -225,7 +254,14 @@ def _pin_digest(pin: Pin) -> bytes:
     return hashlib.sha256(pin.expose()).digest()
 
 
-def _unlock(path: Path, pin: Pin) -> InsecureContents:
+def unlock(path: Path, pin: Pin) -> InsecureContents:
+    """Read the file.
+
+    Raises:
+        TokenPinIncorrect: it was made with another PIN.
+        TokenNotProvisioned: it is not there.
+        TokenUnavailable: it cannot be read.
+    """
     contents = _load(path)
     if contents.pin_sha256 != _pin_digest(pin):
         raise TokenPinIncorrect("the token refused the PIN")
@@ -241,6 +277,18 @@ def _load(path: Path) -> InsecureContents:
         raise TokenUnavailable(f"{path} cannot be read: {exc.strerror}") from exc
     except msgspec.DecodeError as exc:
         raise TokenUnavailable(f"{path} is not an insecure-memory token") from exc
+
+
+def save(path: Path, contents: InsecureContents) -> None:
+    """Replace the file whole, mode 0600.
+
+    Raises:
+        TokenUnavailable: it could not be written.
+    """
+    try:
+        _save(path, contents)
+    except OSError as exc:
+        raise TokenUnavailable(f"{path} cannot be written: {exc.strerror}") from exc
 
 
 def _save(path: Path, contents: InsecureContents) -> None:

@@ -11,8 +11,9 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Final, Protocol, cast
 
-from hwkm.errors import TokenPinIncorrect
+from hwkm.errors import ExchangeUnsupported, TokenPinIncorrect
 from hwkm.secret import Pin
+from hwkm.tokens.cohort import CohortState, verify_members
 from hwkm.tokens.token import Token
 from hwkm.tokens.uri import MemoryUri, Pkcs11Uri, TokenUri, TpmUri, parse_token_uri
 
@@ -27,12 +28,30 @@ class Backend(Protocol):
     def destroy(self, uri: TokenUri, pin: Pin) -> None: ...
 
 
+class CohortBackend(Protocol):
+    """What a backend offers for cohorts of several members; the contract of the functions below."""
+
+    def create_cohort(self, uri: TokenUri, pin: Pin, members: int, so_pin: Pin | None = None) -> None: ...
+    def request_membership(
+        self, uri: TokenUri, pin: Pin, so_pin: Pin | None = None, counter: int | None = None
+    ) -> bytes: ...
+    def invite(self, uri: TokenUri, pin: Pin, request: bytes, fingerprint: bytes, number: int) -> bytes: ...
+    def join(self, uri: TokenUri, pin: Pin, invitation: bytes, sender: bytes) -> None: ...
+    def seal(self, uri: TokenUri, pin: Pin, *, incomplete: bool = False) -> None: ...
+    def cohort_state(self, uri: TokenUri, pin: Pin) -> CohortState: ...
+
+
 # Names, not modules: hwkm for a TPM must run where no PKCS#11 library is installed.
 _BACKENDS: Final[Mapping[type[TokenUri], str]] = MappingProxyType(
     {
         Pkcs11Uri: "hwkm.tokens.pkcs11.backend",
         TpmUri: "hwkm.tokens.tpm.backend",
         MemoryUri: "hwkm.tokens.memory",
+    }
+)
+_COHORT_BACKENDS: Final[Mapping[type[TokenUri], str]] = MappingProxyType(
+    {
+        MemoryUri: "hwkm.tokens.memory_cohort",
     }
 )
 
@@ -43,6 +62,7 @@ def open_token(uri: str, pin: Pin) -> Token:
     Raises:
         TokenNotProvisioned: the token holds nothing of hwkm.
         AnchorTampered: keys and anchor do not belong together, or one of them is missing.
+        CohortUnsealed: it is the first member of a cohort that is not sealed.
         TokenPinIncorrect, TokenPinLocked: the PIN was refused.
         TokenUnavailable: the token or its library is not there.
         FormatError: the URI is not understood.
@@ -108,6 +128,97 @@ def destroy(uri: str, pin: Pin) -> None:
     _backend(parsed).destroy(parsed, pin)
 
 
+def create_cohort(uri: str, pin: Pin, members: int, so_pin: Pin | None = None) -> None:
+    """Provision the first member (number 0) of a cohort of ``members`` (2 to 16).
+
+    As :func:`provision`, but until :func:`seal` the cohort key can be wrapped to others, and the token
+    does not open.
+
+    Raises:
+        ExchangeUnsupported: this token cannot give a key to others, or cannot seal it afterwards.
+        TokenAlreadyProvisioned, TokenFull, TokenError, ConfigError, FormatError: as :func:`provision`.
+    """
+    verify_members(members)
+    parsed = _parse(uri, pin)
+    _cohort_backend(parsed).create_cohort(parsed, pin, members, so_pin)
+
+
+def request_membership(uri: str, pin: Pin, so_pin: Pin | None = None, counter: int | None = None) -> bytes:
+    """Make everything but cohort key and anchor in a blank token; return the membership request.
+
+    In a token that made its request and was not yet invited, the same request again. ``counter`` (TPM only) is
+    the first member's :attr:`~hwkm.tokens.cohort.CohortState.counter`.
+
+    Raises:
+        TokenAlreadyProvisioned: the token holds something else, or what an interruption left.
+        ExchangeUnsupported: this token cannot take a key from others.
+        TokenFull, TokenError, ConfigError, FormatError: as :func:`provision`.
+    """
+    parsed = _parse(uri, pin)
+    return _cohort_backend(parsed).request_membership(parsed, pin, so_pin, counter)
+
+
+def invite(uri: str, pin: Pin, request: bytes, fingerprint: bytes, number: int) -> bytes:
+    """Wrap the cohort key to the module that asked; return the invitation as member ``number``.
+
+    A number goes to one module, which may be given its invitation again.
+
+    Raises:
+        ExchangeRefused: the request is damaged, not authentic, or has another fingerprint; or the number is
+            another module's, or none.
+        ExchangeUnsupported: it is of another kind of module, or claims too little.
+        CohortSealed: this token is not the first member of an unsealed cohort.
+        TokenError: as :func:`open_token`.
+        FormatError: the URI is not understood.
+    """
+    parsed = _parse(uri, pin)
+    return _cohort_backend(parsed).invite(parsed, pin, request, fingerprint, number)
+
+
+def join(uri: str, pin: Pin, invitation: bytes, sender: bytes) -> None:
+    """Unwrap the cohort key into the hardware, prove it by use, and make the anchor, last.
+
+    ``sender`` is the SHA-256 of the first member's audit key (a point). Again with the same invitation it finishes
+    what was interrupted, or changes nothing.
+
+    Raises:
+        ExchangeRefused: the invitation is damaged, another sender's, for another module, or holds another key.
+        ExchangeUnsupported: it is from another kind of module.
+        TokenNotProvisioned: this token has not asked.
+        TokenAlreadyProvisioned: it is a member already, by another invitation.
+        TokenError: as :func:`open_token`.
+        FormatError: the URI is not understood.
+    """
+    parsed = _parse(uri, pin)
+    _cohort_backend(parsed).join(parsed, pin, invitation, sender)
+
+
+def seal(uri: str, pin: Pin, *, incomplete: bool = False) -> None:
+    """See that the cohort key can never leave the first member again; nothing undoes it.
+
+    Sealed already, it changes nothing. ``incomplete`` allows it while numbers are left without a member.
+
+    Raises:
+        ExchangeRefused: some number was not invited yet; the message says which.
+        CohortSealed: this token is not the first member of a cohort of several.
+        TokenError: as :func:`open_token`; if it was interrupted, run it again.
+        FormatError: the URI is not understood.
+    """
+    parsed = _parse(uri, pin)
+    _cohort_backend(parsed).seal(parsed, pin, incomplete=incomplete)
+
+
+def cohort_state(uri: str, pin: Pin) -> CohortState:
+    """Return how far the token is on its way into a cohort; change nothing.
+
+    Raises:
+        TokenError: the hardware failed or refused the PIN, or was tampered with.
+        FormatError: the URI is not understood.
+    """
+    parsed = _parse(uri, pin)
+    return _cohort_backend(parsed).cohort_state(parsed, pin)
+
+
 def _parse(uri: str, pin: Pin) -> TokenUri:
     if not len(pin):
         raise TokenPinIncorrect("the PIN is empty; it was not tried")
@@ -116,3 +227,10 @@ def _parse(uri: str, pin: Pin) -> TokenUri:
 
 def _backend(uri: TokenUri) -> Backend:
     return cast(Backend, import_module(_BACKENDS[type(uri)]))
+
+
+def _cohort_backend(uri: TokenUri) -> CohortBackend:
+    name = _COHORT_BACKENDS.get(type(uri))
+    if name is None:
+        raise ExchangeUnsupported("this kind of token has no cohorts of several members")
+    return cast(CohortBackend, import_module(name))

@@ -77,6 +77,54 @@ class Sweep(Message, frozen=True, kw_only=True, tag="sweep"):
     settings: CoreSettings
 
 
+class CreateCohort(Message, frozen=True, kw_only=True, tag="create_cohort"):
+    """First message: as Provision, for the first of several members. Answer: CohortRead."""
+
+    settings: CoreSettings
+    members: int
+    destroy_existing: bool
+    so_pin_file: str = ""
+
+
+class RequestMembership(Message, frozen=True, kw_only=True, tag="request_membership"):
+    """First message: make all but the cohort key, and the request for that. Answer: CohortRead."""
+
+    settings: CoreSettings
+    destroy_existing: bool
+    so_pin_file: str = ""
+    counter: int | None = None
+
+
+class InviteMember(Message, frozen=True, kw_only=True, tag="invite_member"):
+    """First message: wrap the cohort key to the module that asked. Answer: CohortRead."""
+
+    settings: CoreSettings
+    request: bytes
+    fingerprint: Hash
+    number: int
+
+
+class JoinCohort(Message, frozen=True, kw_only=True, tag="join_cohort"):
+    """First message: take up the cohort key of an invitation. Answer: CohortRead."""
+
+    settings: CoreSettings
+    invitation: bytes
+    sender: Hash
+
+
+class SealCohort(Message, frozen=True, kw_only=True, tag="seal_cohort"):
+    """First message: let the cohort key go to no further member. Answer: CohortRead."""
+
+    settings: CoreSettings
+    incomplete: bool = False
+
+
+class ShowCohort(Message, frozen=True, kw_only=True, tag="show_cohort"):
+    """First message: say how far the token is, change nothing. Answer: CohortRead."""
+
+    settings: CoreSettings
+
+
 class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the token says of itself; nothing secret."""
 
@@ -106,6 +154,24 @@ class Inventory(Message, frozen=True, kw_only=True, tag="inventory"):
 
     objects: tuple[str, ...]
     cohort_public_key: bytes = b""
+
+
+class CohortRead(Message, frozen=True, kw_only=True, tag="cohort_read"):
+    """How far a token is on its way into a cohort; see :class:`hwkm.tokens.cohort.CohortState`.
+
+    ``document`` is the request or invitation that was made, and ``objects`` what was found in the token.
+    """
+
+    stage: str
+    number: int
+    members: int
+    public_key: bytes
+    audit_public_key: bytes
+    invited: dict[int, bytes]
+    counter: int | None = None
+    fingerprint: bytes = b""
+    document: bytes = b""
+    objects: tuple[str, ...] = ()
 
 
 class Swept(Message, frozen=True, kw_only=True, tag="swept"):
@@ -164,7 +230,8 @@ class Stop(Message, frozen=True, kw_only=True, tag="stop"):
 
 VaultRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | SignCheckpoint | Stop
 CoreRequest = VaultRequest | KeyRequest
-CoreStart = Serve | Provision | AddDomain | Inspect | Sweep
+CohortStart = CreateCohort | RequestMembership | InviteMember | JoinCohort | SealCohort | ShowCohort
+CoreStart = Serve | Provision | AddDomain | Inspect | Sweep | CohortStart
 
 
 # --- replies ---------------------------------------------------------------------------------
@@ -268,7 +335,7 @@ CoreReply = (
     | Failed
     | KeyReply
 )
-CoreStarted = Ready | Inventory | Swept | Failed
+CoreStarted = Ready | Inventory | CohortRead | Swept | Failed
 
 
 class RequestFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

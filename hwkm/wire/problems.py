@@ -83,6 +83,8 @@ HTTP_STATUS: Final[dict[type[HwkmError], int]] = {
     errors.WrappedKeyRefused: 503,
     errors.ExchangeRefused: 400,
     errors.ExchangeUnsupported: 409,
+    errors.CohortUnsealed: 503,
+    errors.CohortSealed: 409,
     errors.UnsupportedKind: 400,
     errors.KeyUsageInvalid: 400,
     errors.AnchorUncertain: 503,

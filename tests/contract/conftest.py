@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.contract.cohorts import Members
 from tests.contract.devices import Device, MemoryDevice, SoftHsmDevice, SwtpmDevice, provision
 
 DeviceT = TypeVar("DeviceT", bound=Device)
@@ -18,6 +19,8 @@ _ALL = [
     pytest.param(SoftHsmDevice, id="softhsm", marks=_NEEDS_SOFTHSM),
     pytest.param(SwtpmDevice, id="swtpm", marks=_NEEDS_SWTPM),
 ]
+
+_COHORTS = _ALL[:1]
 
 
 @pytest.fixture(params=_ALL)
@@ -45,6 +48,23 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Device, Device]]:
     finally:
         for item in devices:
             item.stop()
+
+
+@pytest.fixture(params=_COHORTS)
+def members(request: pytest.FixtureRequest) -> Iterator[Members]:
+    """Three blank devices of one kind, to become one cohort."""
+    devices = request.param(), request.param(), request.param()
+    try:
+        yield devices
+    finally:
+        for item in devices:
+            item.stop()
+
+
+@pytest.fixture
+def blank_member(members: Members) -> Device:
+    """A blank device of the same kind as ``members``, and none of them."""
+    return members[2]
 
 
 @pytest.fixture(params=_ALL[1:])

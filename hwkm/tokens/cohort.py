@@ -1,0 +1,196 @@
+"""A cohort of several members: its stages, and the checks that are the same for every backend."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from hwkm.errors import CohortSealed, ExchangeRefused, ExchangeUnsupported, FormatError
+from hwkm.formats.cohort_invitation import (
+    MEMBERS_MAX,
+    MEMBERS_MIN,
+    CohortInvitation,
+    MembershipRequest,
+)
+from hwkm.formats.domain_token import SIGNATURE_BYTES
+from hwkm.formats.wrapped_key import Backend
+from hwkm.tokens.exchange import verify_signature
+from hwkm.tokens.token import AuditKey
+
+NOT_SEALED: Final = (
+    "the cohort is not sealed: its key could still go to others, so it serves no vault; when every member has its"
+    " invitation, run: hwkmd cohort seal"
+)
+WAITING_FOR_INVITATION: Final = "the token has asked to become a member and waits for its invitation: hwkmd cohort join FILE --expect DIGEST"
+
+
+class Stage(StrEnum):
+    """How far a token is on its way into a cohort."""
+
+    BLANK = "blank"
+    """Nothing of hwkm is there."""
+    UNFINISHED = "unfinished"
+    """A command was interrupted; running it again finishes it, or says what to do."""
+    ALONE = "alone"
+    """A cohort of one, made by ``hwkmd init``: its key was never extractable."""
+    UNSEALED = "unsealed"
+    """The first of several; its key can still be wrapped to others, and it serves no vault."""
+    SEALED = "sealed"
+    """The first of several; its key can never leave again."""
+    REQUESTED = "requested"
+    """It has asked to become a member and waits for the invitation."""
+    JOINED = "joined"
+    """The key came here wrapped and cannot leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class CohortState:
+    """What ``hwkmd cohort show`` shows. Nothing in it is secret.
+
+    ``number`` and ``members`` are 0 and 1 where there is no cohort of several; the keys are points (65 bytes) or
+    empty. ``invited`` (of the first member) has the fingerprint to which each number went. ``counter``
+    (TPM, first member) is what a joiner's NV counter must have reached; ``fingerprint`` that of our own request.
+    """
+
+    stage: Stage
+    number: int = 0
+    members: int = 1
+    public_key: bytes = b""
+    audit_public_key: bytes = b""
+    invited: Mapping[int, bytes] = field(default_factory=dict)
+    counter: int | None = None
+    fingerprint: bytes = b""
+
+
+def verify_members(members: int) -> None:
+    """Check the size of a cohort of several.
+
+    Raises:
+        FormatError: it is not one.
+    """
+    if not MEMBERS_MIN <= members <= MEMBERS_MAX:
+        raise FormatError(f"a cohort of several has {MEMBERS_MIN} to {MEMBERS_MAX} members, not {members}")
+
+
+def parse_request(data: bytes, fingerprint: bytes, backend: Backend) -> MembershipRequest:
+    """Read the request of another module of this kind and compare its fingerprint.
+
+    Signatures and claims are the caller's to verify: they depend on the backend.
+
+    Raises:
+        ExchangeRefused: it is damaged, or another module's than the operator named.
+        ExchangeUnsupported: it is of another kind of module.
+    """
+    try:
+        request = MembershipRequest.parse(data)
+    except FormatError as exc:
+        raise ExchangeRefused(f"this is not a membership request: {exc}") from exc
+    _verify_backend(request.backend, backend)
+    if not hmac.compare_digest(request.fingerprint(), fingerprint):
+        raise ExchangeRefused(
+            f"the membership request has the fingerprint {request.fingerprint().hex()}, not the one given"
+        )
+    return request
+
+
+def verify_number(number: int, members: int, invited: Mapping[int, bytes], fingerprint: bytes) -> None:
+    """Check that a number may go to the module with that fingerprint: each goes to one, and each gets one.
+
+    Raises:
+        ExchangeRefused: it may not. Two members of one number would double its vaults' attempts.
+    """
+    if not 1 <= number < members:
+        raise ExchangeRefused(
+            f"a member of {members} that joins has a number from 1 to {members - 1}, not {number}"
+        )
+    if invited.get(number, fingerprint) != fingerprint:
+        raise ExchangeRefused(
+            f"member {number} is another module, with the fingerprint {invited[number].hex()}"
+        )
+    others = [other for other, has in invited.items() if has == fingerprint and other != number]
+    if others:
+        raise ExchangeRefused(f"this module is member {others[0]} already; it cannot be member {number} too")
+
+
+def verify_unsealed(stage: Stage) -> None:
+    """Check that a token's cohort key may still go to others.
+
+    Raises:
+        CohortSealed: it may not.
+    """
+    if stage is Stage.SEALED:
+        raise CohortSealed("the cohort is sealed: its key can go to no further member, not by anybody")
+    if stage is not Stage.UNSEALED:
+        raise CohortSealed(f"this token is not the first member of a cohort of several: {stage}")
+
+
+def verify_complete(members: int, invited: Mapping[int, bytes], *, incomplete: bool) -> None:
+    """Check that every number has been invited, unless ``incomplete`` is meant.
+
+    Raises:
+        ExchangeRefused: the message says who is missing.
+    """
+    missing = [str(number) for number in range(1, members) if number not in invited]
+    if missing and not incomplete:
+        raise ExchangeRefused(
+            f"not invited yet, and never again once it is sealed: member {', '.join(missing)};"
+            " to go without: hwkmd cohort seal --incomplete"
+        )
+
+
+def sign_invitation(unsigned: CohortInvitation, audit_key: AuditKey) -> bytes:
+    """Sign an invitation by the first member's audit key and return its bytes."""
+    return replace(unsigned, signature=audit_key.sign(unsigned.signed_digest())).encode()
+
+
+def unsigned_invitation(
+    request: MembershipRequest,
+    sender: bytes,
+    cohort_public_key: bytes,
+    place: tuple[int, int],
+    transport: bytes,
+    blob: bytes,
+) -> CohortInvitation:
+    """Return an invitation whose signature is zeros; ``place`` is number and members."""
+    return CohortInvitation(
+        backend=request.backend,
+        sender=sender,
+        receiver=request.fingerprint(),
+        cohort_public_key=cohort_public_key,
+        number=place[0],
+        members=place[1],
+        transport=transport,
+        blob=blob,
+        signature=bytes(SIGNATURE_BYTES),
+    )
+
+
+def open_invitation(data: bytes, sender: bytes, receiver: bytes, backend: Backend) -> CohortInvitation:
+    """Read an invitation for our fingerprint, signed by the sender whose audit key has that SHA-256.
+
+    Raises:
+        ExchangeRefused: it is damaged, another sender's, or for another module.
+        ExchangeUnsupported: it is from another kind of module.
+    """
+    try:
+        invitation = CohortInvitation.parse(data)
+    except FormatError as exc:
+        raise ExchangeRefused(f"this is not an invitation: {exc}") from exc
+    _verify_backend(invitation.backend, backend)
+    if not hmac.compare_digest(hashlib.sha256(invitation.sender).digest(), sender):
+        raise ExchangeRefused("the invitation was made by another module than the one given")
+    verify_signature(invitation.sender, invitation.signature, invitation.signed_digest())
+    if not hmac.compare_digest(invitation.receiver, receiver):
+        raise ExchangeRefused("the invitation is for another module, or for an earlier request of this one")
+    return invitation
+
+
+def _verify_backend(found: Backend, wanted: Backend) -> None:
+    if found != wanted:
+        raise ExchangeUnsupported(
+            f"the members of a cohort are modules of one kind; this is of {found.name}, we are {wanted.name}"
+        )

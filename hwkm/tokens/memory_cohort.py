@@ -1,0 +1,177 @@
+"""Cohorts of several ``insecure-memory:`` tokens: the contract and the files, without any protection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from hwkm.crypto.p256 import encode_point, load_scalar
+from hwkm.errors import (
+    ConfigError,
+    ExchangeRefused,
+    InvalidKeyError,
+    TokenAlreadyProvisioned,
+    TokenNotProvisioned,
+)
+from hwkm.formats.cohort_invitation import CohortInvitation, MembershipRequest
+from hwkm.formats.domain_token import ExchangeStatement
+from hwkm.formats.wrapped_key import Backend
+from hwkm.secret import Pin
+from hwkm.tokens.cohort import (
+    CohortState,
+    Stage,
+    open_invitation,
+    parse_request,
+    sign_invitation,
+    unsigned_invitation,
+    verify_complete,
+    verify_number,
+    verify_unsealed,
+)
+from hwkm.tokens.exchange import sign_statement, unsigned_statement, verify_own_signature
+from hwkm.tokens.memory import (
+    InsecureAuditKey,
+    InsecureContents,
+    InsecureMemoryToken,
+    inventory,
+    made_blank,
+    new_scalar,
+    save,
+    unlock,
+    with_cohort_key,
+)
+from hwkm.tokens.memory_exchange import INSECURE_CLAIMS, InsecureReceiving, InsecureSending
+from hwkm.tokens.uri import MemoryUri
+
+
+def create_cohort(uri: MemoryUri, pin: Pin, members: int, so_pin: Pin | None = None) -> None:
+    """See :func:`hwkm.tokens.registry.create_cohort`."""
+    made = with_cohort_key(made_blank(uri, pin, so_pin), new_scalar())
+    save(Path(uri.path), msgspec.structs.replace(made, members=members, unsealed=True))
+
+
+def request_membership(
+    uri: MemoryUri, pin: Pin, so_pin: Pin | None = None, counter: int | None = None
+) -> bytes:
+    """See :func:`hwkm.tokens.registry.request_membership`."""
+    if counter is not None:
+        raise ConfigError("insecure-memory: has no counter; --counter is for a TPM")
+    path = Path(uri.path)
+    contents = _contents(uri, pin)
+    if contents is None:
+        contents = msgspec.structs.replace(made_blank(uri, pin, so_pin), joining_scalar=new_scalar())
+        save(path, contents)
+    elif _stage(contents) is not Stage.REQUESTED:
+        raise TokenAlreadyProvisioned("the token already holds: " + "; ".join(inventory(uri, pin)))
+    statement = sign_statement(_statement(contents), InsecureAuditKey(contents.audit_scalar))
+    return MembershipRequest(ExchangeStatement.parse(statement)).encode()
+
+
+def invite(uri: MemoryUri, pin: Pin, request: bytes, fingerprint: bytes, number: int) -> bytes:
+    """See :func:`hwkm.tokens.registry.invite`."""
+    path = Path(uri.path)
+    contents = unlock(path, pin)
+    verify_unsealed(_stage(contents))
+    parsed = parse_request(request, fingerprint, Backend.MEMORY)
+    verify_own_signature(parsed.statement)
+    if parsed.statement.claims != INSECURE_CLAIMS or parsed.proof:
+        raise ExchangeRefused(
+            "the membership request claims something else than an insecure-memory token does"
+        )
+    verify_number(number, contents.members, contents.invited, fingerprint)
+    sending = InsecureSending(parsed.statement.exchange_key)
+    token = InsecureMemoryToken(path, contents)
+    invitation = unsigned_invitation(
+        parsed,
+        token.audit_key.public_key(),
+        token.cohort_key.public_key(),
+        (number, contents.members),
+        sending.transport,
+        sending.wrap(contents.cohort_scalar),
+    )
+    invited = {**contents.invited, number: fingerprint}
+    save(path, msgspec.structs.replace(contents, invited=invited))
+    return sign_invitation(invitation, token.audit_key)
+
+
+def join(uri: MemoryUri, pin: Pin, invitation: bytes, sender: bytes) -> None:
+    """See :func:`hwkm.tokens.registry.join`."""
+    path = Path(uri.path)
+    contents = unlock(path, pin)
+    if not contents.joining_scalar:
+        raise TokenNotProvisioned("this token has not asked to become a member: hwkmd cohort request")
+    opened = open_invitation(invitation, sender, _statement(contents).fingerprint(), Backend.MEMORY)
+    if contents.cohort_scalar:
+        _verify_joined(contents, opened)
+        return
+    scalar = InsecureReceiving(contents.joining_scalar, opened.transport).unwrap(opened.blob)
+    _verify_key(scalar, opened)
+    joined = msgspec.structs.replace(contents, number=opened.number, members=opened.members)
+    save(path, with_cohort_key(joined, scalar))
+
+
+def seal(uri: MemoryUri, pin: Pin, *, incomplete: bool = False) -> None:
+    """See :func:`hwkm.tokens.registry.seal`."""
+    path = Path(uri.path)
+    contents = unlock(path, pin)
+    if _stage(contents) is Stage.SEALED:
+        return
+    verify_unsealed(_stage(contents))
+    verify_complete(contents.members, contents.invited, incomplete=incomplete)
+    save(path, msgspec.structs.replace(contents, unsealed=False))
+
+
+def cohort_state(uri: MemoryUri, pin: Pin) -> CohortState:
+    """See :func:`hwkm.tokens.registry.cohort_state`."""
+    contents = _contents(uri, pin)
+    if contents is None:
+        return CohortState(Stage.BLANK)
+    return CohortState(
+        _stage(contents),
+        contents.number,
+        contents.members,
+        _point(contents.cohort_scalar) if contents.cohort_scalar else b"",
+        _point(contents.audit_scalar),
+        contents.invited,
+        fingerprint=_statement(contents).fingerprint() if contents.joining_scalar else b"",
+    )
+
+
+def _contents(uri: MemoryUri, pin: Pin) -> InsecureContents | None:
+    path = Path(uri.path)
+    return unlock(path, pin) if path.exists() else None
+
+
+def _stage(contents: InsecureContents) -> Stage:
+    if not contents.cohort_scalar:
+        return Stage.REQUESTED
+    if contents.members == 1:
+        return Stage.ALONE
+    if contents.number:
+        return Stage.JOINED
+    return Stage.UNSEALED if contents.unsealed else Stage.SEALED
+
+
+def _statement(contents: InsecureContents) -> ExchangeStatement:
+    identity = _point(contents.audit_scalar)
+    return unsigned_statement(Backend.MEMORY, _point(contents.joining_scalar), identity, INSECURE_CLAIMS)
+
+
+def _verify_key(scalar: bytes, invitation: CohortInvitation) -> None:
+    try:
+        matches = _point(scalar) == invitation.cohort_public_key
+    except InvalidKeyError:
+        matches = False
+    if not matches:
+        raise ExchangeRefused("the key in the invitation is not the cohort key that it names")
+
+
+def _verify_joined(contents: InsecureContents, invitation: CohortInvitation) -> None:
+    ours = (contents.number, contents.members, _point(contents.cohort_scalar))
+    if ours != (invitation.number, invitation.members, invitation.cohort_public_key):
+        raise TokenAlreadyProvisioned(f"the token is member {ours[0]} of {ours[1]} by another invitation")
+
+
+def _point(scalar: bytes) -> bytes:
+    return encode_point(load_scalar(scalar).public_key())

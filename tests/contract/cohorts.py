@@ -1,0 +1,71 @@
+"""The steps of a cohort of several devices of one kind, in one process: one device at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from hwkm.formats.cohort_invitation import MembershipRequest
+from hwkm.secret import Pin
+from hwkm.tokens import registry
+from hwkm.tokens.cohort import CohortState
+from tests.contract.devices import Device
+
+Members = tuple[Device, Device, Device]
+NUMBER_OF_MEMBERS = 3
+
+
+def state_of(device: Device) -> CohortState:
+    with _on(device), Pin(device.pin) as pin:
+        return registry.cohort_state(device.uri, pin)
+
+
+def create(device: Device, members: int = NUMBER_OF_MEMBERS) -> None:
+    with _on(device), Pin(device.pin) as pin:
+        registry.create_cohort(device.uri, pin, members)
+
+
+def request(device: Device, first: Device) -> bytes:
+    """The membership request of a device, made for the cohort of ``first``."""
+    counter = state_of(first).counter
+    with _on(device), Pin(device.pin) as pin:
+        return registry.request_membership(device.uri, pin, counter=counter)
+
+
+def fingerprint_of(asked: bytes) -> bytes:
+    return MembershipRequest.parse(asked).fingerprint()
+
+
+def invite(first: Device, asked: bytes, number: int, fingerprint: bytes | None = None) -> bytes:
+    """The invitation; the fingerprint is the request's own unless another one is expected."""
+    expected = fingerprint or fingerprint_of(asked)
+    with _on(first), Pin(first.pin) as pin:
+        return registry.invite(first.uri, pin, asked, expected, number)
+
+
+def sender_of(first: Device) -> bytes:
+    return hashlib.sha256(state_of(first).audit_public_key).digest()
+
+
+def join(device: Device, invitation: bytes, sender: bytes) -> None:
+    with _on(device), Pin(device.pin) as pin:
+        registry.join(device.uri, pin, invitation, sender)
+
+
+def seal(device: Device, *, incomplete: bool = False) -> None:
+    with _on(device), Pin(device.pin) as pin:
+        registry.seal(device.uri, pin, incomplete=incomplete)
+
+
+def whole_cohort(members: Sequence[Device]) -> None:
+    """Make one cohort of all of them: the first creates, the others join, the first seals."""
+    first, *others = members
+    create(first, len(members))
+    for number, device in enumerate(others, start=1):
+        join(device, invite(first, request(device, first), number), sender_of(first))
+    seal(first)
+
+
+def _on(device: Device) -> AbstractContextManager[object]:
+    return device.activated()
