@@ -276,6 +276,20 @@ class CohortMismatch(HwkmError):
     code = "cohort_mismatch"
 
 
+class VaultElsewhere(HwkmError):
+    """The vault is pinned to another member of its cohort. Nothing was charged; ask that one.
+
+    ``member`` (counted from 0) of ``members`` is the one to ask; None where only the message tells.
+    """
+
+    code = "vault_elsewhere"
+
+    def __init__(self, message: str, member: int | None = None, members: int | None = None) -> None:
+        super().__init__(message)
+        self.member = member
+        self.members = members
+
+
 class ParamsRefused(HwkmError):
     """Vault params are well formed but not acceptable here (max attempts over the limit)."""
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hwkm.crypto import p256
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.formats.counter import Instant
+from hwkm.formats.membership import ALONE, Membership
 from hwkm.thm.challenges import Challenges
 from hwkm.thm.ledger import Ledger
 from hwkm.thm.opening import AttemptRules, VaultOpening
@@ -101,15 +102,16 @@ class World:
     key: SoftwareKey = field(default_factory=SoftwareKey)
     nodes: DictionaryNodes = field(default_factory=DictionaryNodes)
     now: Instant = field(default_factory=lambda: Instant(BOOT, 1_000_000))
+    membership: Membership = ALONE
 
     def __post_init__(self) -> None:
         self.cohort = hashlib.sha256(self.key.public_key()).digest()
-        self.anchor = DictionaryAnchor(AnchorState(0, EMPTY_ROOT, self.cohort))
+        self.anchor = DictionaryAnchor(AnchorState(0, EMPTY_ROOT, self.cohort, self.membership))
         self.restart()
 
     def restart(self) -> None:
         """Begin a new life of the core from what is durable."""
-        self.ledger = Ledger(self.anchor, self.nodes, self.cohort)
+        self.ledger = Ledger(self.anchor, self.nodes, self.cohort, self.membership)
         challenges = Challenges(count_max=10_000, lifetime_ms=LIFETIME_MS)
         rules = AttemptRules(self.max_attempts_limit, self.delays_ms)
         self.opening = VaultOpening(self.key, self.ledger, challenges, rules)

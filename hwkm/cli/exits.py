@@ -37,6 +37,7 @@ class ExitCode(IntEnum):
     DAMAGED = 23
     KEY_STATE = 24
     MISMATCH = 25
+    ELSEWHERE = 26
     PROBLEMS_FOUND = 30
     SOME_FAILED = 31
     INTERRUPTED = 130
@@ -64,6 +65,7 @@ MEANING: Final[dict[ExitCode, str]] = {
     ExitCode.DAMAGED: "a backup, file, key or audit log is damaged, or was made with another key or context",
     ExitCode.KEY_STATE: "the key is disabled, pending deletion or deleted, or is made for another use",
     ExitCode.MISMATCH: "it is not of the key, or not of the encryption context, that was asked for",
+    ExitCode.ELSEWHERE: "the vault belongs to another member of its cohort; the message says to which",
     ExitCode.PROBLEMS_FOUND: "`hwkm doctor` found a problem",
     ExitCode.SOME_FAILED: "some of many files or rows failed; the messages say which and why",
     ExitCode.INTERRUPTED: "interrupted from the keyboard, or by SIGTERM or SIGHUP",
@@ -109,6 +111,7 @@ CODE_OF: Final[dict[type[HwkmError], ExitCode]] = {
     ContextMismatch: ExitCode.MISMATCH,
     WrongFileKey: ExitCode.MISMATCH,
     errors.CohortMismatch: ExitCode.COHORT_MISMATCH,
+    errors.VaultElsewhere: ExitCode.ELSEWHERE,
     errors.AccessDenied: ExitCode.DENIED,
     errors.ChallengeRefused: ExitCode.CLAIM_REFUSED,
     errors.ClaimRefused: ExitCode.CLAIM_REFUSED,

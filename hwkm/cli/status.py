@@ -43,5 +43,9 @@ def _facts(found: Status) -> dict[str, object]:
             facts["token memory"] = f"{size(token.nv_bytes_free)} free"
     if found.cohort:
         facts["cohort key"] = fingerprint(found.cohort.public_key)
+        if found.cohort.members > 1:
+            facts["member"] = (
+                f"{found.cohort.member} (counted from 0) of {found.cohort.members} of its cohort"
+            )
         facts["attempts, at most"] = found.cohort.max_attempts_limit
     return facts

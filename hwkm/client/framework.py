@@ -28,6 +28,7 @@ from hwkm.crypto.knowledge_factor import (
 )
 from hwkm.errors import CohortMismatch, DecryptionError, FormatError, ParamsRefused
 from hwkm.formats import vault as boxes
+from hwkm.formats.membership import ALONE, Membership
 from hwkm.formats.vault_params import VaultParams
 from hwkm.secret import SecretBytes
 from hwkm.wire.api import (
@@ -58,9 +59,12 @@ def fresh_kf_params(algorithm: KfAlgorithm = KfAlgorithm.ARGON2ID) -> KfParams:
     return _PARAMS_OF[algorithm](secrets.token_bytes(SALT_BYTES))
 
 
-def fresh_handle() -> bytes:
-    """A new vault handle: type byte and 16 random bytes."""
-    return bytes([HANDLE_TYPE]) + secrets.token_bytes(_HANDLE_RANDOM_BYTES)
+def fresh_handle(membership: Membership = ALONE) -> bytes:
+    """A new vault handle, pinned to a member of the cohort: type byte and 16 random bytes."""
+    while True:  # one of ``members`` fits
+        handle = bytes([HANDLE_TYPE]) + secrets.token_bytes(_HANDLE_RANDOM_BYTES)
+        if membership.owns(handle):
+            return handle
 
 
 def fresh_counter_id() -> int:
@@ -114,13 +118,18 @@ def fresh_params(
 
     Raises:
         ParamsRefused: ``max_attempts`` is 0 or over the cohort's limit.
-        FormatError: the handle or the counter id has no valid form.
+        FormatError: the handle or the counter id has no valid form, or the cohort has no such member.
+        VaultElsewhere: the handle is another member's.
     """
+    membership = cohort.membership
+    if handle is None:
+        handle = fresh_handle(membership)
+    membership.verify_owns(handle)
     return VaultParams(
         cohort.public_key,
         fresh_counter_id() if counter_id is None else counter_id,
         _checked_max_attempts(max_attempts, cohort.max_attempts_limit),
-        fresh_handle() if handle is None else handle,
+        handle,
     )
 
 

@@ -128,7 +128,7 @@ def _serve_token(
 ) -> int:
     anchor, counted_nodes = CountedAnchor(token.anchor), CountedNodes(nodes)
     cohort = hashlib.sha256(token.cohort_key.public_key()).digest()
-    ledger = Ledger(anchor, counted_nodes, cohort)
+    ledger = Ledger(anchor, counted_nodes, cohort, token.membership)
     keys, signer = KeyService(token.domain, token), CheckpointSigner(token.audit_key)
     cohort_key = CountedCohortKey(token.cohort_key)
     service = Service(cohort_key, anchor, counted_nodes, ledger, signer, settings, keys.statistics)
@@ -136,6 +136,8 @@ def _serve_token(
         wire.Ready(
             cohort_public_key=token.cohort_key.public_key(),
             audit_public_key=token.audit_key.public_key(),
+            member=token.membership.number,
+            members=token.membership.members,
             epoch=ledger.state.epoch,
             token=_facts(token.describe()),
             hardening=hardening,

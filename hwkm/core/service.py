@@ -20,6 +20,7 @@ from hwkm.errors import (
     StorageUnavailable,
     TokenBusy,
     TokenFull,
+    VaultElsewhere,
 )
 from hwkm.formats.vault import CHALLENGE_BYTES
 from hwkm.thm import outcome
@@ -33,6 +34,7 @@ NOT_APPLIED = (TokenBusy, TokenFull, StorageUnavailable)
 """Errors after which the state is as before and the work may be tried again."""
 
 
+_REFUSALS = (FormatError, CohortMismatch, VaultElsewhere, ParamsRefused, LimitExceeded, LogError)
 _DECIDED = (outcome.Opened, outcome.Wrong, outcome.Faulted)
 
 
@@ -118,7 +120,7 @@ class Service:
         except StorageMismatch as exc:
             self._mismatch = exc
             return wire.Failed(code=exc.code, message=str(exc))
-        except (FormatError, CohortMismatch, ParamsRefused, LimitExceeded, LogError, *NOT_APPLIED) as exc:
+        except (*_REFUSALS, *NOT_APPLIED) as exc:
             return wire.Failed(code=exc.code, message=str(exc))
 
     def _answer(self, request: wire.VaultRequest) -> wire.CoreReply:

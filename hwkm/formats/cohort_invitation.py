@@ -20,10 +20,10 @@ from hwkm.formats.domain_token import (
     ExchangeStatement,
 )
 from hwkm.formats.exchange_bytes import Reader, head, sized
+from hwkm.formats.membership import MEMBERS_MAX
 from hwkm.formats.wrapped_key import BLOB_BYTES_MAX, Backend
 
 MEMBERS_MIN: Final = 2
-MEMBERS_MAX: Final = 16
 PROOF_BYTES_MAX: Final = 4096
 REQUEST_BYTES_MAX: Final = 12 * 1024
 """More than any request or invitation has."""

@@ -10,6 +10,7 @@ import time
 from typing import Final, TypeVar
 
 from hwkm.errors import HwkmError, Unavailable
+from hwkm.formats.membership import Membership
 from hwkm.server.limits import Busy
 from hwkm.server.supervisor import CoreSupervisor
 from hwkm.wire.core_messages import CoreReply, CoreRequest, ReadStatistics, Ready, Statistics
@@ -38,6 +39,15 @@ class CoreCalls:
         if self._supervisor.ready is None or self._supervisor.state != "ready":
             raise Busy(self._supervisor.detail, RETRY_AFTER_MS)
         return self._supervisor.ready
+
+    @property
+    def membership(self) -> Membership:
+        """Which member of its cohort the module is.
+
+        Raises:
+            Busy: as :attr:`ready`.
+        """
+        return Membership(self.ready.member, self.ready.members)
 
     async def ask(self, request: CoreRequest, kind: type[Reply]) -> Reply:
         """Send a request and return its reply, which is of type ``kind``.

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from hwkm.errors import AnchorTampered, FormatError, StorageMismatch, TokenBusy, TokenFull
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.formats.counter import Counter
+from hwkm.formats.membership import ALONE, Membership
 from hwkm.thm.ports import Anchor, NodeStore
 from hwkm.thm.tree import Tree, TreeChange
 
@@ -23,11 +24,15 @@ from hwkm.thm.tree import Tree, TreeChange
 class Ledger:
     """The attempt counters of one module, true as of the anchor. One thread, one writer."""
 
-    def __init__(self, anchor: Anchor, nodes: NodeStore, cohort: bytes) -> None:
+    def __init__(
+        self, anchor: Anchor, nodes: NodeStore, cohort: bytes, membership: Membership = ALONE
+    ) -> None:
         """Take up the anchored state. ``cohort`` is the SHA-256 of the cohort public key (32).
 
+        ``membership`` is what the module takes itself for; every commit keeps it.
+
         Raises:
-            AnchorTampered: the anchor belongs to another cohort key.
+            AnchorTampered: the anchor belongs to another cohort key, or to another member.
             StorageMismatch: storage does not have the anchored root.
         """
         self._anchor = anchor
@@ -38,6 +43,8 @@ class Ledger:
         self._state = anchor.read()
         if self._state.cohort != cohort:
             raise AnchorTampered("the anchor belongs to another cohort key")
+        if self._state.membership != membership:
+            raise AnchorTampered("the anchor belongs to another member of the cohort")
         if self._state.root != EMPTY_ROOT:
             self._tree.load(self._state.root)
 
@@ -91,7 +98,7 @@ class Ledger:
         self._deferred.clear()
 
     def _advance(self, change: TreeChange) -> None:
-        state = AnchorState(self._state.epoch + 1, change.root, self._state.cohort)
+        state = self._state.next(change.root)
         try:
             self._anchor.advance(state)
         except (TokenBusy, TokenFull):

@@ -2,8 +2,8 @@
 
 The order is written once, in :meth:`VaultOpening.open_claims`, and no caller can rearrange it:
 
-1. **check** everything that costs nothing: form, cohort, limit, challenge, lock, delay, and that
-   the claim itself opens;
+1. **check** everything that costs nothing: form, cohort, whose vault it is, limit, challenge, lock,
+   delay, and that the claim itself opens;
 2. **charge** all admitted claims in one durable commit;
 3. **open**: only now evaluate the guesses;
 4. **answer**, and defer what the verdict changes to the next commit; only a success that clears more
@@ -129,6 +129,7 @@ class VaultOpening:
     ) -> None:
         self._cohort_key = cohort_key
         self._ledger = ledger
+        self._membership = ledger.state.membership
         self._challenges = challenges
         self._rules = rules
 
@@ -138,7 +139,7 @@ class VaultOpening:
         """Bind a fresh random challenge (32 bytes) to a sealed vault; return when it dies.
 
         Raises:
-            FormatError, CohortMismatch, ParamsRefused, LimitExceeded: no challenge was issued.
+            FormatError, CohortMismatch, VaultElsewhere, ParamsRefused, LimitExceeded: no challenge was issued.
         """
         self._checked_params(params)
         boxes.check_length("vault", vault, boxes.VAULT_BYTES)
@@ -148,7 +149,7 @@ class VaultOpening:
         """How the counter named in ``params`` stands.
 
         Raises:
-            FormatError, CohortMismatch, ParamsRefused, StorageMismatch.
+            FormatError, CohortMismatch, VaultElsewhere, ParamsRefused, StorageMismatch.
         """
         parsed = self._checked_params(params)
         counter = self._ledger.counter(counter_key(parsed)) or Counter(bytes(32))
@@ -327,6 +328,7 @@ class VaultOpening:
         params = VaultParams.parse(data)
         if params.cohort_public_key != self._cohort_key.public_key():
             raise CohortMismatch("the vault was made for another cohort key")
+        self._membership.verify_owns(params.handle)
         limit = self._rules.max_attempts_limit
         if not 1 <= params.max_attempts <= limit:
             raise ParamsRefused(f"max attempts is {params.max_attempts}; allowed here: 1 to {limit}")

@@ -10,13 +10,9 @@ from enum import StrEnum
 from typing import Final
 
 from hwkm.errors import CohortSealed, ExchangeRefused, ExchangeUnsupported, FormatError
-from hwkm.formats.cohort_invitation import (
-    MEMBERS_MAX,
-    MEMBERS_MIN,
-    CohortInvitation,
-    MembershipRequest,
-)
+from hwkm.formats.cohort_invitation import MEMBERS_MIN, CohortInvitation, MembershipRequest
 from hwkm.formats.domain_token import SIGNATURE_BYTES
+from hwkm.formats.membership import MEMBERS_MAX
 from hwkm.formats.wrapped_key import Backend
 from hwkm.tokens.exchange import verify_signature
 from hwkm.tokens.token import AuditKey

@@ -32,6 +32,7 @@ from hwkm.errors import (
     TokenUnavailable,
 )
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
+from hwkm.formats.membership import Membership
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
 from hwkm.tokens.cohort import NOT_SEALED, WAITING_FOR_INVITATION
@@ -122,8 +123,9 @@ class InsecureAnchor:
 class InsecureMemoryToken:
     """An opened ``insecure-memory:`` token."""
 
-    def __init__(self, path: Path, contents: InsecureContents) -> None:
+    def __init__(self, path: Path, contents: InsecureContents, membership: Membership) -> None:
         self._path = path
+        self.membership = membership
         self.cohort_key = InsecureCohortKey(contents.cohort_scalar)
         self.audit_key = InsecureAuditKey(contents.audit_scalar)
         self.anchor = InsecureAnchor(path)
@@ -159,8 +161,9 @@ def open_token(uri: MemoryUri, pin: Pin) -> InsecureMemoryToken:
         raise TokenNotProvisioned(WAITING_FOR_INVITATION)
     if contents.unsealed:
         raise CohortUnsealed(NOT_SEALED)
-    token = InsecureMemoryToken(path, contents)
-    verify_cohort(token.anchor.read(), token.cohort_key.public_key())
+    state = InsecureAnchor(path).read()
+    token = InsecureMemoryToken(path, contents, state.membership)
+    verify_cohort(state, token.cohort_key.public_key())
     return token
 
 
@@ -186,7 +189,7 @@ def made_blank(uri: MemoryUri, pin: Pin, so_pin: Pin | None) -> InsecureContents
 def with_cohort_key(contents: InsecureContents, scalar: bytes) -> InsecureContents:
     """Return the contents with a cohort key and the first anchor for it."""
     digest = cohort_digest(InsecureCohortKey(scalar).public_key())
-    anchor = AnchorState(0, EMPTY_ROOT, digest).encode()
+    anchor = AnchorState(0, EMPTY_ROOT, digest, Membership(contents.number, contents.members)).encode()
     return msgspec.structs.replace(contents, cohort_scalar=scalar, anchor=anchor)
 
 

@@ -16,6 +16,7 @@ from hwkm.errors import (
 )
 from hwkm.formats.cohort_invitation import CohortInvitation, MembershipRequest
 from hwkm.formats.domain_token import ExchangeStatement
+from hwkm.formats.membership import Membership
 from hwkm.formats.wrapped_key import Backend
 from hwkm.secret import Pin
 from hwkm.tokens.cohort import (
@@ -47,8 +48,8 @@ from hwkm.tokens.uri import MemoryUri
 
 def create_cohort(uri: MemoryUri, pin: Pin, members: int, so_pin: Pin | None = None) -> None:
     """See :func:`hwkm.tokens.registry.create_cohort`."""
-    made = with_cohort_key(made_blank(uri, pin, so_pin), new_scalar())
-    save(Path(uri.path), msgspec.structs.replace(made, members=members, unsealed=True))
+    blank = msgspec.structs.replace(made_blank(uri, pin, so_pin), members=members, unsealed=True)
+    save(Path(uri.path), with_cohort_key(blank, new_scalar()))
 
 
 def request_membership(
@@ -81,7 +82,7 @@ def invite(uri: MemoryUri, pin: Pin, request: bytes, fingerprint: bytes, number:
         )
     verify_number(number, contents.members, contents.invited, fingerprint)
     sending = InsecureSending(parsed.statement.exchange_key)
-    token = InsecureMemoryToken(path, contents)
+    token = InsecureMemoryToken(path, contents, Membership(contents.number, contents.members))
     invitation = unsigned_invitation(
         parsed,
         token.audit_key.public_key(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from hwkm.formats.membership import Membership
 from hwkm.thm.ports import RANDOM_BYTES_MAX, Anchor, CohortKey, Domain
 
 __all__ = ["RANDOM_BYTES_MAX", "AuditKey", "Token", "TokenDescription"]
@@ -61,6 +62,11 @@ class Token(Protocol):
     @property
     def anchor(self) -> Anchor:
         """The anchor of the attempt state."""
+        ...
+
+    @property
+    def membership(self) -> Membership:
+        """Which member of its cohort this module is, as its anchor says. Cached, no I/O."""
         ...
 
     @property

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from hwkm.crypto.knowledge_factor import KfAlgorithm, KfParams, KfType
+from hwkm.formats.membership import MEMBERS_MAX, Membership
 
 # Searched for, as JSON Schema says; Python's $ also matches before a last newline, hence (?!\n).
 HANDLE_PATTERN = r"^[0-9a-f]{34}$(?!\n)"
@@ -129,10 +130,24 @@ class Nothing(_Body, frozen=True, kw_only=True):
 
 
 class CohortInfo(_Body, frozen=True, kw_only=True):
-    """The cohort that new vaults are made for."""
+    """The cohort that new vaults are made for, and which of its members this is.
+
+    ``member`` is counted from 0. A vault is pinned to one member by its handle.
+    """
 
     public_key: Point
     max_attempts_limit: Count
+    member: Count = 0
+    members: Annotated[int, Meta(ge=1, le=MEMBERS_MAX)] = 1
+
+    @property
+    def membership(self) -> Membership:
+        """The checked membership.
+
+        Raises:
+            FormatError: there is no such member.
+        """
+        return Membership(self.member, self.members)
 
 
 class TokenInfo(_Body, frozen=True, kw_only=True):

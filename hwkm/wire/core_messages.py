@@ -140,9 +140,11 @@ class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ready(Message, frozen=True, kw_only=True, tag="ready"):
-    """The core holds the token and is open for requests."""
+    """The core holds the token, as ``member`` (from 0) of so many ``members``, and is open for requests."""
 
     cohort_public_key: Point
+    member: int
+    members: int
     audit_public_key: Point
     epoch: int
     token: TokenFacts

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from hwkm import errors
-from hwkm.errors import HwkmError, RateLimited, WrongKnowledgeFactor
+from hwkm.errors import HwkmError, RateLimited, VaultElsewhere, WrongKnowledgeFactor
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -21,6 +21,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     message: str
     attempts_remaining: int | None = None
     retry_after_ms: int | None = None
+    member: int | None = None
+    members: int | None = None
 
 
 class ProblemBody(msgspec.Struct, frozen=True):
@@ -35,6 +37,7 @@ HTTP_STATUS: Final[dict[type[HwkmError], int]] = {
     errors.InvalidKeyError: 400,
     errors.ParamsRefused: 400,
     errors.CohortMismatch: 409,
+    errors.VaultElsewhere: 421,
     errors.ChallengeRefused: 409,
     errors.ClaimRefused: 400,
     errors.WrongKnowledgeFactor: 403,
@@ -119,6 +122,8 @@ def problem_of(error: HwkmError) -> Problem:
         message=str(error),
         attempts_remaining=getattr(error, "attempts_remaining", None),
         retry_after_ms=getattr(error, "retry_after_ms", None),
+        member=getattr(error, "member", None),
+        members=getattr(error, "members", None),
     )
 
 
@@ -134,4 +139,6 @@ def error_of(problem: Problem) -> HwkmError:
         return cls(problem.attempts_remaining or 0, problem.retry_after_ms or 0)
     if issubclass(cls, RateLimited):
         return cls(problem.message, problem.retry_after_ms or 0)
+    if issubclass(cls, VaultElsewhere):
+        return cls(problem.message, problem.member, problem.members)
     return cls(problem.message)

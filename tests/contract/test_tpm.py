@@ -83,7 +83,7 @@ def undefine(connection: Connection, index: int) -> None:
 def define_again(connection: Connection, index: int, authorisation: bytes, contents: bytes | None) -> None:
     """Define an index with hwkm's public area but another authorisation value, and write it."""
     esapi = connection.esapi
-    item = esapi.nv_define_space(authorisation, anchor_template(index))
+    item = esapi.nv_define_space(authorisation, anchor_template(index, ANCHOR_BYTES))
     if contents is not None:
         esapi.tr_set_auth(item, authorisation)
         esapi.nv_write(item, contents)
@@ -447,7 +447,7 @@ def fill_nv_memory(connection: Connection) -> None:
     """Define indices until none fits."""
     for size in (2048, 256, 32, 1):
         for number in range(400):
-            template: Any = anchor_template(0x01900000 + size * 1000 + number)
+            template: Any = anchor_template(0x01900000 + size * 1000 + number, size)
             template.nvPublic.dataSize = size
             try:
                 connection.esapi.nv_define_space(b"", template)

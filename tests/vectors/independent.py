@@ -388,14 +388,24 @@ def attempt_tree_document() -> Document:
 # --- anchor ----------------------------------------------------------------------------------
 
 
-def anchor(name: str, epoch: int, root: bytes) -> Document:
+def anchor(name: str, epoch: int, root: bytes, number: int = 0, members: int = 1) -> Document:
     cohort = hashlib.sha256(COHORT_PUBLIC_KEY).digest()
-    encoded = b"\1" + epoch.to_bytes(8, "big") + root + cohort
-    return {"name": name, "epoch": str(epoch), "root": root, "cohort": cohort, "encoded": encoded}
+    encoded = epoch.to_bytes(8, "big") + root + cohort
+    encoded = b"\1" + encoded if members == 1 else b"\2" + encoded + bytes([number, members])
+    return {
+        "name": name,
+        "epoch": str(epoch),
+        "root": root,
+        "cohort": cohort,
+        "number": number,
+        "members": members,
+        "encoded": encoded,
+    }
 
 
 def anchor_document() -> Document:
     valid = anchor("", 7, fixed("root"))["encoded"]
+    member = anchor("", 7, fixed("root"), 1, 3)["encoded"]
     return {
         "spec": "docs/spec/anchor.md",
         "origin": ORIGIN,
@@ -403,6 +413,8 @@ def anchor_document() -> Document:
             anchor("empty tree", 0, bytes(32)),
             anchor("a root", 0x0102030405060708, fixed("root")),
             anchor("the last epoch", 2**64 - 1, fixed("root")),
+            anchor("first of three members", 1, fixed("root"), 0, 3),
+            anchor("last of sixteen members", 2, fixed("root"), 15, 16),
         ],
         "refused": [
             {"why": "empty", "encoded": b""},
@@ -410,6 +422,13 @@ def anchor_document() -> Document:
             {"why": "one byte too many", "encoded": valid + b"\0"},
             {"why": "version 0", "encoded": b"\0" + valid[1:]},
             {"why": "version 2", "encoded": b"\2" + valid[1:]},
+            {"why": "version 1 with a membership", "encoded": b"\1" + member[1:]},
+            {"why": "version 3", "encoded": b"\3" + member[1:]},
+            {"why": "version 2 of a module alone", "encoded": member[:-2] + bytes([0, 1])},
+            {"why": "no members", "encoded": member[:-2] + bytes([0, 0])},
+            {"why": "as many as its number", "encoded": member[:-2] + bytes([3, 3])},
+            {"why": "seventeen members", "encoded": member[:-2] + bytes([0, 17])},
+            {"why": "one byte more than a member's", "encoded": member + b"\0"},
         ],
         "tpm_authorisation": [tpm_authorisation(name) for name in ("cohort", "audit", "anchor")],
     }

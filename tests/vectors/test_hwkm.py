@@ -24,6 +24,7 @@ from hwkm.errors import FormatError
 from hwkm.formats import vault as boxes
 from hwkm.formats.anchor import AnchorState
 from hwkm.formats.counter import ClaimEntry, Counter, Instant, counter_key
+from hwkm.formats.membership import Membership
 from hwkm.formats.tree_node import Branch, Leaf, node_digest, parse_node
 from hwkm.formats.vault_params import VaultParams
 from hwkm.thm.tree import Tree
@@ -255,7 +256,8 @@ def test_malformed_node_is_refused(vector: Vector) -> None:
 
 @pytest.mark.parametrize("vector", ANCHOR["vectors"], ids=label)
 def test_anchor(vector: Vector) -> None:
-    state = AnchorState(int(vector["epoch"]), unhex(vector, "root"), unhex(vector, "cohort"))
+    membership = Membership(vector["number"], vector["members"])
+    state = AnchorState(int(vector["epoch"]), unhex(vector, "root"), unhex(vector, "cohort"), membership)
     assert state.encode() == unhex(vector, "encoded")
     assert AnchorState.parse(unhex(vector, "encoded")) == state
 

@@ -107,3 +107,16 @@ async def visible_vault(desk: Desk, call: Call[msgspec.Struct]) -> VaultSnapshot
     if call.owner_uid not in (None, snapshot.record.owner_uid):
         raise VaultNotFound(f"no vault {call.vault.hex()}")
     return snapshot
+
+
+async def vault_to_open(desk: Desk, call: Call[msgspec.Struct]) -> VaultSnapshot:
+    """Return the vault in the path of the call, which is to be opened here. The core checks that again.
+
+    Raises:
+        VaultNotFound: as :func:`visible_vault`.
+        VaultElsewhere: it is pinned to another member of the cohort.
+        Busy: the core is restarting.
+    """
+    snapshot = await visible_vault(desk, call)
+    desk.core.membership.verify_owns(snapshot.record.handle)
+    return snapshot

@@ -19,7 +19,7 @@ from hwkm.errors import (
     VaultSuspended,
     WrongKnowledgeFactor,
 )
-from hwkm.server.handlers.call import Call, Desk, now_ms, visible_vault
+from hwkm.server.handlers.call import Call, Desk, now_ms, vault_to_open
 from hwkm.server.handlers.vault_info import knowledge_factor_of, wrapped_keys
 from hwkm.server.handlers.vaults import refuse_locked
 from hwkm.server.limits import RETRY_AFTER_MS
@@ -31,7 +31,7 @@ from hwkm.wire.api import ChallengeIssued, Nothing, OpenVault, VaultOpened
 
 async def challenge(desk: Desk, call: Call[Nothing]) -> ChallengeIssued:
     """Issue a challenge for a vault, with all that a claimant needs."""
-    snapshot = await visible_vault(desk, call)
+    snapshot = await vault_to_open(desk, call)
     refuse_locked(snapshot)
     record = snapshot.record
     with desk.challenges.place(call.peer.uid):
@@ -61,7 +61,7 @@ async def _issue(desk: Desk, record: VaultRecord) -> core.ChallengeIssued:
 
 async def open_vault(desk: Desk, call: Call[OpenVault]) -> VaultOpened:
     """Present a claim to the core and do what its verdict demands."""
-    snapshot = await visible_vault(desk, call)
+    snapshot = await vault_to_open(desk, call)
     refuse_locked(snapshot)
     try:
         opened = await _decide(desk, snapshot, call.body)

@@ -46,7 +46,12 @@ async def audit_checkpoint(desk: Desk, _call: Call[Nothing]) -> AuditCheckpoint:
 
 
 def _cohort(desk: Desk, ready: Ready) -> CohortInfo:
-    return CohortInfo(public_key=ready.cohort_public_key, max_attempts_limit=desk.max_attempts_limit)
+    return CohortInfo(
+        public_key=ready.cohort_public_key,
+        max_attempts_limit=desk.max_attempts_limit,
+        member=ready.member,
+        members=ready.members,
+    )
 
 
 def _token(facts: TokenFacts) -> TokenInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from hwkm.errors import CohortMismatch, ParamsRefused
+from hwkm.errors import CohortMismatch, ParamsRefused, VaultElsewhere
 from hwkm.formats.vault_params import VaultParams
 from hwkm.server.core_calls import CoreCalls
 from hwkm.server.record_thread import VaultSnapshot
@@ -28,11 +28,11 @@ async def vault_info(core: CoreCalls, snapshot: VaultSnapshot) -> VaultInfo:
 async def listed_vault_info(core: CoreCalls, snapshot: VaultSnapshot) -> VaultInfo:
     """As :func:`vault_info`; a vault that cannot be opened here as things are has no attempts.
 
-    One made for another cohort, or under a limit that was lowered, must not hide the others.
+    One made for another cohort or pinned to another member, or under a limit that was lowered, must not hide the others.
     """
     try:
         return await vault_info(core, snapshot)
-    except (CohortMismatch, ParamsRefused):
+    except (CohortMismatch, VaultElsewhere, ParamsRefused):
         return describe(snapshot, _NOTHING_LEFT)
 
 

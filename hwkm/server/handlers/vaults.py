@@ -11,7 +11,7 @@ from typing import Final
 
 from hwkm.errors import CohortMismatch, FormatError, ParamsRefused, VaultLocked
 from hwkm.formats.vault_params import VaultParams
-from hwkm.server.handlers.call import Call, Desk, now_ms, parse_handle, visible_vault
+from hwkm.server.handlers.call import Call, Desk, now_ms, parse_handle, vault_to_open, visible_vault
 from hwkm.server.handlers.vault_info import (
     describe,
     key_records,
@@ -111,7 +111,7 @@ async def delete(desk: Desk, call: Call[Nothing]) -> Nothing:
 
 async def resume(desk: Desk, call: Call[Nothing]) -> VaultInfo:
     """Let a vault be opened again that was suspended after hardware faults."""
-    snapshot = await visible_vault(desk, call)
+    snapshot = await vault_to_open(desk, call)
     refuse_locked(snapshot)
     await desk.core.ask(ResumeVault(params=snapshot.record.params), Done)
     return await vault_info(desk.core, snapshot)
@@ -123,11 +123,13 @@ def acceptable_params(desk: Desk, data: bytes) -> VaultParams:
     Raises:
         FormatError: they are malformed.
         CohortMismatch: they name another cohort's key.
+        VaultElsewhere: the vault is another member's.
         ParamsRefused: max attempts is over the limit, or 0.
     """
     params = VaultParams.parse(data)
     if params.cohort_public_key != desk.core.ready.cohort_public_key:
         raise CohortMismatch("the vault was made for another cohort key; ask for the cohort and make it anew")
+    desk.core.membership.verify_owns(params.handle)
     if not 1 <= params.max_attempts <= desk.max_attempts_limit:
         raise ParamsRefused(
             f"max attempts is {params.max_attempts}; allowed here: 1 to {desk.max_attempts_limit}"

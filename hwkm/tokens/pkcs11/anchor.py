@@ -44,6 +44,8 @@ class Pkcs11Anchor:
             raise AnchorTampered(f"the token holds two anchors {self._label} of epoch {state.epoch}")
         if any(other.cohort != state.cohort for other, _ in older):
             raise AnchorTampered(f"the token holds anchors {self._label} of two cohort keys")
+        if any(other.membership != state.membership for other, _ in older):
+            raise AnchorTampered(f"the token holds anchors {self._label} of two members of its cohort")
         for _, item in older:
             with translated("removing what an interrupted advance left"):
                 item.destroy()

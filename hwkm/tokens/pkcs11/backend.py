@@ -39,7 +39,9 @@ class Pkcs11Token:
         self.cohort_key = Pkcs11CohortKey(self._cohort_private, cohort_public)
         self.audit_key = Pkcs11AuditKey(self._audit_private, audit_public)
         self.anchor = Pkcs11Anchor(session.handle, labels.anchor)
-        verify_cohort(self.anchor.read(), cohort_public)
+        state = self.anchor.read()
+        verify_cohort(state, cohort_public)
+        self.membership = state.membership
         self._domain = _open_domain(session, labels, self.audit_key)
 
     @property

@@ -1,4 +1,4 @@
-"""The anchor as one ordinary NV index of 73 bytes (``docs/spec/anchor.md``).
+"""The anchor as one ordinary NV index of 73 or 75 bytes (``docs/spec/anchor.md``).
 
 The index is read and written only by its own authorisation value in an HMAC session. An owner
 can remove it and define one with the same Name and contents, but cannot give it that value
@@ -12,7 +12,7 @@ from typing import Final
 from tpm2_pytss.constants import TPM2_RC
 
 from hwkm.errors import AnchorTampered, AnchorUncertain, FormatError, TokenError, TokenUnavailable
-from hwkm.formats.anchor import ANCHOR_BYTES, AnchorState
+from hwkm.formats.anchor import AnchorState
 from hwkm.tokens.tpm.commands import nv_read, nv_write
 from hwkm.tokens.tpm.errors import (
     CommandRefused,
@@ -41,13 +41,15 @@ _NOT_OURS: Final = frozenset(
 class TpmAnchor:
     """One NV index; each advance is one NV write."""
 
-    def __init__(self, session: HmacSession, index: Entity) -> None:
+    def __init__(self, session: HmacSession, index: Entity, size: int) -> None:
+        """``size`` is that of the index in bytes; its Name vouches for it."""
         self._session = session
         self._index = index
+        self._size = size
 
     def read(self) -> AnchorState:
         try:
-            data = nv_read(self._session, self._index, ANCHOR_BYTES)
+            data = nv_read(self._session, self._index, self._size)
         except CommandRefused as exc:
             raise _foreign(exc) or translate(exc.code, "reading the anchor") from exc
         try:

@@ -6,7 +6,7 @@ handle                object
 ``keys`` + 0          storage primary, P-256: parent of the two keys and salt of the sessions
 ``keys`` + 1          cohort key, P-256, ECDH
 ``keys`` + 2          audit key, P-256, ECDSA
-``anchor``            NV index, 73 bytes of the anchor format
+``anchor``            NV index, 73 or 75 bytes of the anchor format
 ``domain`` + 0        attestation key, P-256, restricted: signs what the TPM itself says; made when
                       keys are first exchanged with another module
 ``domain`` + n        domain key of generation n, P-256: parent of customer master keys

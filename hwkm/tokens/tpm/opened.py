@@ -45,7 +45,9 @@ class TpmToken:
         with translated("finding hwkm's objects in the TPM"):
             self._load(connection, handles, pin)
         self.domain: Domain | None = self._domain_keys.domain(self.audit_key)
-        verify_cohort(self._read_anchor(), self.cohort_key.public_key())
+        state = self._read_anchor()
+        verify_cohort(state, self.cohort_key.public_key())
+        self.membership = state.membership
         if not connection.has_resource_manager:
             with translated("counting the TPM's sessions"):
                 self._verify_alone(handles.storage)
@@ -91,7 +93,7 @@ class TpmToken:
             _, storage_public = _find_key(connection, session, handles.storage)
             cohort_name, cohort_public = _find_key(connection, session, handles.cohort)
             audit_name, audit_public = _find_key(connection, session, handles.audit)
-            anchor_name = _find(connection, session, handles.anchor)[1]
+            anchor_name, anchor_size = _find_index(connection, session, handles.anchor)
             found = {handle: _find_key(connection, session, handle) for handle in domain_handles}
         self._public_areas: dict[str, tuple[TPM2B_PUBLIC, TPMA_OBJECT]] = {
             "storage primary": (storage_public, STORAGE_ATTRIBUTES),
@@ -107,7 +109,7 @@ class TpmToken:
         self._anchor = Entity(handles.anchor, anchor_name, authorisation_value(pin, ANCHOR))
         self.cohort_key = TpmCohortKey(connection, sessions, cohort, public_point(cohort_public))
         self.audit_key = TpmAuditKey(self._session, self._audit, public_point(audit_public))
-        self.anchor = TpmAnchor(self._session, self._anchor)
+        self.anchor = TpmAnchor(self._session, self._anchor, anchor_size)
         self._domain_keys = DomainKeys(connection, handles, sessions, storage_point, pin, found)
 
     def _verify_alone(self, storage: int) -> None:
@@ -158,6 +160,13 @@ def _find_key(connection: Connection, session: Any, handle: int) -> tuple[bytes,
     item, name = _find(connection, session, handle)
     public, *_ = connection.esapi.read_public(item, session1=session)
     return name, public
+
+
+def _find_index(connection: Connection, session: Any, handle: int) -> tuple[bytes, int]:
+    """Return the Name of an NV index and its size in bytes, read under the session's HMAC."""
+    item, name = _find(connection, session, handle)
+    public, _ = connection.esapi.nv_read_public(item, session1=session)
+    return name, int(public.nvPublic.dataSize)
 
 
 def _text(words: list[int]) -> str:

@@ -131,9 +131,11 @@ def make_anchor(
     """
     esapi = connection.esapi
     with translated(f"defining the anchor at 0x{index:08x}"):
-        item = esapi.nv_define_space(value.expose(), anchor_template(index), session1=session)
+        contents = state.encode()
+        template = anchor_template(index, len(contents))
+        item = esapi.nv_define_space(value.expose(), template, session1=session)
         esapi.tr_set_auth(item, value.expose())
-        esapi.nv_write(item, state.encode(), session1=session)
+        esapi.nv_write(item, contents, session1=session)
 
 
 def _make_storage_primary(connection: Connection, handle: int) -> Any:

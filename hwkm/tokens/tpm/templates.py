@@ -21,8 +21,6 @@ from tpm2_pytss.types import (
     TPMU_SYM_MODE,
 )
 
-from hwkm.formats.anchor import ANCHOR_BYTES
-
 # Made in this TPM, bound to it and to its parent for ever, used with its own authorisation value.
 _NEVER_LEAVES: Final = (
     TPMA_OBJECT.FIXEDTPM
@@ -70,12 +68,10 @@ def attestation_template() -> TPM2B_PUBLIC:
     return _p256(ATTESTATION_ATTRIBUTES, _no_cipher(), _scheme(TPM2_ALG.ECDSA))
 
 
-def anchor_template(index: int) -> TPM2B_NV_PUBLIC:
-    """Return the anchor's NV index: ordinary, 73 bytes."""
+def anchor_template(index: int, size: int) -> TPM2B_NV_PUBLIC:
+    """Return the anchor's NV index: ordinary, ``size`` bytes."""
     return TPM2B_NV_PUBLIC(
-        TPMS_NV_PUBLIC(
-            nvIndex=index, nameAlg=TPM2_ALG.SHA256, attributes=ANCHOR_ATTRIBUTES, dataSize=ANCHOR_BYTES
-        )
+        TPMS_NV_PUBLIC(nvIndex=index, nameAlg=TPM2_ALG.SHA256, attributes=ANCHOR_ATTRIBUTES, dataSize=size)
     )
 
 
