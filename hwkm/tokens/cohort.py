@@ -7,21 +7,21 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
 
-from hwkm.errors import CohortSealed, ExchangeRefused, ExchangeUnsupported, FormatError
+from hwkm.errors import (
+    CohortSealed,
+    CohortUnsealed,
+    ExchangeRefused,
+    ExchangeUnsupported,
+    FormatError,
+    TokenNotProvisioned,
+)
 from hwkm.formats.cohort_invitation import MEMBERS_MIN, CohortInvitation, MembershipRequest
 from hwkm.formats.domain_token import SIGNATURE_BYTES
 from hwkm.formats.membership import MEMBERS_MAX
 from hwkm.formats.wrapped_key import Backend
 from hwkm.tokens.exchange import verify_signature
 from hwkm.tokens.token import AuditKey
-
-NOT_SEALED: Final = (
-    "the cohort is not sealed: its key could still go to others, so it serves no vault; when every member has its"
-    " invitation, run: hwkmd cohort seal"
-)
-WAITING_FOR_INVITATION: Final = "the token has asked to become a member and waits for its invitation: hwkmd cohort join FILE --expect DIGEST"
 
 
 class Stage(StrEnum):
@@ -30,7 +30,7 @@ class Stage(StrEnum):
     BLANK = "blank"
     """Nothing of hwkm is there."""
     UNFINISHED = "unfinished"
-    """A command was interrupted; running it again finishes it, or says what to do."""
+    """``hwkmd init``, ``create`` or ``request`` was interrupted; the same command again says what to do."""
     ALONE = "alone"
     """A cohort of one, made by ``hwkmd init``: its key was never extractable."""
     UNSEALED = "unsealed"
@@ -39,6 +39,8 @@ class Stage(StrEnum):
     """The first of several; its key can never leave again."""
     REQUESTED = "requested"
     """It has asked to become a member and waits for the invitation."""
+    JOINING = "joining"
+    """``hwkmd cohort join`` was interrupted; the same command again finishes it."""
     JOINED = "joined"
     """The key came here wrapped and cannot leave."""
 
@@ -60,6 +62,32 @@ class CohortState:
     invited: Mapping[int, bytes] = field(default_factory=dict)
     counter: int | None = None
     fingerprint: bytes = b""
+
+
+def verify_serves(stage: Stage) -> None:
+    """Check that a token is at a stage at which it can be opened.
+
+    Raises:
+        TokenNotProvisioned: it has no cohort key yet; the message says how to go on.
+        CohortUnsealed: its key could still go to others.
+    """
+    match stage:
+        case Stage.BLANK:
+            raise TokenNotProvisioned("the token holds no keys of hwkm; hwkmd init makes them")
+        case Stage.REQUESTED:
+            raise TokenNotProvisioned(
+                "the token has asked to become a member and waits for its invitation:"
+                " hwkmd cohort join FILE --expect DIGEST"
+            )
+        case Stage.JOINING:
+            raise TokenNotProvisioned("joining was interrupted; the same command again finishes it")
+        case Stage.UNSEALED:
+            raise CohortUnsealed(
+                "the cohort is not sealed: its key could still go to others, so it serves no vault;"
+                " when every member has its invitation, run: hwkmd cohort seal"
+            )
+        case Stage.ALONE | Stage.SEALED | Stage.JOINED | Stage.UNFINISHED:
+            return  # opening finds out what is missing
 
 
 def verify_members(members: int) -> None:

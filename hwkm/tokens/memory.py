@@ -21,7 +21,6 @@ from hwkm.crypto.p256 import encode_point, load_point, load_scalar
 from hwkm.errors import (
     AnchorTampered,
     AnchorUncertain,
-    CohortUnsealed,
     ConfigError,
     FormatError,
     InvalidKeyError,
@@ -32,10 +31,10 @@ from hwkm.errors import (
     TokenUnavailable,
 )
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
-from hwkm.formats.membership import Membership
+from hwkm.formats.membership import ALONE, Membership
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
-from hwkm.tokens.cohort import NOT_SEALED, WAITING_FOR_INVITATION
+from hwkm.tokens.cohort import Stage, verify_serves
 from hwkm.tokens.memory_domain import InsecureDomain, InsecureDomainKey, new_domain_key
 from hwkm.tokens.pairing import cohort_digest, verify_cohort, verify_key_pairs
 from hwkm.tokens.token import TokenDescription
@@ -58,8 +57,6 @@ class InsecureContents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     domain_keys: tuple[InsecureDomainKey, ...] = ()
     exchange_scalar: bytes = b""
     joining_scalar: bytes = b""
-    number: int = 0
-    members: int = 1
     unsealed: bool = False
     invited: dict[int, bytes] = {}
 
@@ -105,9 +102,7 @@ class InsecureAnchor:
 
     def read(self) -> AnchorState:
         try:
-            return AnchorState.parse(_load(self._path).anchor)
-        except FormatError as exc:
-            raise AnchorTampered("the anchor in the token is not in hwkm's format") from exc
+            return _parse_anchor(_load(self._path).anchor)
         except TokenNotProvisioned as exc:
             raise AnchorTampered("the anchor is gone from the token") from exc
 
@@ -157,10 +152,7 @@ def open_token(uri: MemoryUri, pin: Pin) -> InsecureMemoryToken:
     """See :func:`hwkm.tokens.registry.open_token`."""
     path = Path(uri.path)
     contents = unlock(path, pin)
-    if not contents.cohort_scalar:
-        raise TokenNotProvisioned(WAITING_FOR_INVITATION)
-    if contents.unsealed:
-        raise CohortUnsealed(NOT_SEALED)
+    verify_serves(stage_of(contents))
     state = InsecureAnchor(path).read()
     token = InsecureMemoryToken(path, contents, state.membership)
     verify_cohort(state, token.cohort_key.public_key())
@@ -186,11 +178,45 @@ def made_blank(uri: MemoryUri, pin: Pin, so_pin: Pin | None) -> InsecureContents
     )
 
 
-def with_cohort_key(contents: InsecureContents, scalar: bytes) -> InsecureContents:
+def with_cohort_key(
+    contents: InsecureContents, scalar: bytes, membership: Membership = ALONE
+) -> InsecureContents:
     """Return the contents with a cohort key and the first anchor for it."""
     digest = cohort_digest(InsecureCohortKey(scalar).public_key())
-    anchor = AnchorState(0, EMPTY_ROOT, digest, Membership(contents.number, contents.members)).encode()
+    anchor = AnchorState(0, EMPTY_ROOT, digest, membership).encode()
     return msgspec.structs.replace(contents, cohort_scalar=scalar, anchor=anchor)
+
+
+def stage_of(contents: InsecureContents) -> Stage:
+    """How far the token is on its way into a cohort.
+
+    Raises:
+        AnchorTampered: its anchor is not in hwkm's format.
+    """
+    if not contents.cohort_scalar:
+        return Stage.REQUESTED
+    membership = membership_of(contents)
+    if membership.members == 1:
+        return Stage.ALONE
+    if membership.number:
+        return Stage.JOINED
+    return Stage.UNSEALED if contents.unsealed else Stage.SEALED
+
+
+def membership_of(contents: InsecureContents) -> Membership:
+    """What the anchor says; without one, alone.
+
+    Raises:
+        AnchorTampered: it is not in hwkm's format.
+    """
+    return _parse_anchor(contents.anchor).membership if contents.anchor else ALONE
+
+
+def _parse_anchor(data: bytes) -> AnchorState:
+    try:
+        return AnchorState.parse(data)
+    except FormatError as exc:
+        raise AnchorTampered("the anchor in the token is not in hwkm's format") from exc
 
 
 def add_domain(uri: MemoryUri, pin: Pin, so_pin: Pin | None = None) -> None:

@@ -37,8 +37,10 @@ from hwkm.tokens.memory import (
     InsecureMemoryToken,
     inventory,
     made_blank,
+    membership_of,
     new_scalar,
     save,
+    stage_of,
     unlock,
     with_cohort_key,
 )
@@ -48,8 +50,8 @@ from hwkm.tokens.uri import MemoryUri
 
 def create_cohort(uri: MemoryUri, pin: Pin, members: int, so_pin: Pin | None = None) -> None:
     """See :func:`hwkm.tokens.registry.create_cohort`."""
-    blank = msgspec.structs.replace(made_blank(uri, pin, so_pin), members=members, unsealed=True)
-    save(Path(uri.path), with_cohort_key(blank, new_scalar()))
+    blank = msgspec.structs.replace(made_blank(uri, pin, so_pin), unsealed=True)
+    save(Path(uri.path), with_cohort_key(blank, new_scalar(), Membership(0, members)))
 
 
 def request_membership(
@@ -63,7 +65,7 @@ def request_membership(
     if contents is None:
         contents = msgspec.structs.replace(made_blank(uri, pin, so_pin), joining_scalar=new_scalar())
         save(path, contents)
-    elif _stage(contents) is not Stage.REQUESTED:
+    elif stage_of(contents) is not Stage.REQUESTED:
         raise TokenAlreadyProvisioned("the token already holds: " + "; ".join(inventory(uri, pin)))
     statement = sign_statement(_statement(contents), InsecureAuditKey(contents.audit_scalar))
     return MembershipRequest(ExchangeStatement.parse(statement)).encode()
@@ -73,21 +75,22 @@ def invite(uri: MemoryUri, pin: Pin, request: bytes, fingerprint: bytes, number:
     """See :func:`hwkm.tokens.registry.invite`."""
     path = Path(uri.path)
     contents = unlock(path, pin)
-    verify_unsealed(_stage(contents))
+    verify_unsealed(stage_of(contents))
     parsed = parse_request(request, fingerprint, Backend.MEMORY)
     verify_own_signature(parsed.statement)
     if parsed.statement.claims != INSECURE_CLAIMS or parsed.proof:
         raise ExchangeRefused(
             "the membership request claims something else than an insecure-memory token does"
         )
-    verify_number(number, contents.members, contents.invited, fingerprint)
+    membership = membership_of(contents)
+    verify_number(number, membership.members, contents.invited, fingerprint)
     sending = InsecureSending(parsed.statement.exchange_key)
-    token = InsecureMemoryToken(path, contents, Membership(contents.number, contents.members))
+    token = InsecureMemoryToken(path, contents, membership)
     invitation = unsigned_invitation(
         parsed,
         token.audit_key.public_key(),
         token.cohort_key.public_key(),
-        (number, contents.members),
+        (number, membership.members),
         sending.transport,
         sending.wrap(contents.cohort_scalar),
     )
@@ -108,18 +111,17 @@ def join(uri: MemoryUri, pin: Pin, invitation: bytes, sender: bytes) -> None:
         return
     scalar = InsecureReceiving(contents.joining_scalar, opened.transport).unwrap(opened.blob)
     _verify_key(scalar, opened)
-    joined = msgspec.structs.replace(contents, number=opened.number, members=opened.members)
-    save(path, with_cohort_key(joined, scalar))
+    save(path, with_cohort_key(contents, scalar, Membership(opened.number, opened.members)))
 
 
 def seal(uri: MemoryUri, pin: Pin, *, incomplete: bool = False) -> None:
     """See :func:`hwkm.tokens.registry.seal`."""
     path = Path(uri.path)
     contents = unlock(path, pin)
-    if _stage(contents) is Stage.SEALED:
+    if stage_of(contents) is Stage.SEALED:
         return
-    verify_unsealed(_stage(contents))
-    verify_complete(contents.members, contents.invited, incomplete=incomplete)
+    verify_unsealed(stage_of(contents))
+    verify_complete(membership_of(contents).members, contents.invited, incomplete=incomplete)
     save(path, msgspec.structs.replace(contents, unsealed=False))
 
 
@@ -128,10 +130,11 @@ def cohort_state(uri: MemoryUri, pin: Pin) -> CohortState:
     contents = _contents(uri, pin)
     if contents is None:
         return CohortState(Stage.BLANK)
+    membership = membership_of(contents)
     return CohortState(
-        _stage(contents),
-        contents.number,
-        contents.members,
+        stage_of(contents),
+        membership.number,
+        membership.members,
         _point(contents.cohort_scalar) if contents.cohort_scalar else b"",
         _point(contents.audit_scalar),
         contents.invited,
@@ -142,16 +145,6 @@ def cohort_state(uri: MemoryUri, pin: Pin) -> CohortState:
 def _contents(uri: MemoryUri, pin: Pin) -> InsecureContents | None:
     path = Path(uri.path)
     return unlock(path, pin) if path.exists() else None
-
-
-def _stage(contents: InsecureContents) -> Stage:
-    if not contents.cohort_scalar:
-        return Stage.REQUESTED
-    if contents.members == 1:
-        return Stage.ALONE
-    if contents.number:
-        return Stage.JOINED
-    return Stage.UNSEALED if contents.unsealed else Stage.SEALED
 
 
 def _statement(contents: InsecureContents) -> ExchangeStatement:
@@ -169,9 +162,12 @@ def _verify_key(scalar: bytes, invitation: CohortInvitation) -> None:
 
 
 def _verify_joined(contents: InsecureContents, invitation: CohortInvitation) -> None:
-    ours = (contents.number, contents.members, _point(contents.cohort_scalar))
-    if ours != (invitation.number, invitation.members, invitation.cohort_public_key):
-        raise TokenAlreadyProvisioned(f"the token is member {ours[0]} of {ours[1]} by another invitation")
+    ours = membership_of(contents)
+    theirs = Membership(invitation.number, invitation.members)
+    if ours != theirs or _point(contents.cohort_scalar) != invitation.cohort_public_key:
+        raise TokenAlreadyProvisioned(
+            f"the token is member {ours.number} of {ours.members} by another invitation"
+        )
 
 
 def _point(scalar: bytes) -> bytes:

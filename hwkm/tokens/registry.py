@@ -51,6 +51,7 @@ _BACKENDS: Final[Mapping[type[TokenUri], str]] = MappingProxyType(
 )
 _COHORT_BACKENDS: Final[Mapping[type[TokenUri], str]] = MappingProxyType(
     {
+        Pkcs11Uri: "hwkm.tokens.pkcs11.cohort",
         MemoryUri: "hwkm.tokens.memory_cohort",
     }
 )

@@ -20,7 +20,7 @@ _ALL = [
     pytest.param(SwtpmDevice, id="swtpm", marks=_NEEDS_SWTPM),
 ]
 
-_COHORTS = _ALL[:1]
+_COHORTS = _ALL[:2]
 
 
 @pytest.fixture(params=_ALL)

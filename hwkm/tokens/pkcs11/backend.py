@@ -8,13 +8,15 @@ from typing import Any
 
 from pkcs11.constants import MechanismFlag
 
-from hwkm.errors import TokenAlreadyProvisioned, TokenNotProvisioned, UnsupportedKind
+from hwkm.errors import TokenAlreadyProvisioned, UnsupportedKind
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
+from hwkm.tokens.cohort import verify_serves
 from hwkm.tokens.pairing import cohort_digest, verify_cohort, verify_key_pairs
 from hwkm.tokens.pkcs11.anchor import Pkcs11Anchor
 from hwkm.tokens.pkcs11.ceremony import make_spares
+from hwkm.tokens.pkcs11.cohort_objects import look
 from hwkm.tokens.pkcs11.direct import DirectHmac
 from hwkm.tokens.pkcs11.domain import Pkcs11Domain
 from hwkm.tokens.pkcs11.domain_objects import find_domain_keys, make_domain_key, remove_unfinished
@@ -23,7 +25,7 @@ from hwkm.tokens.pkcs11.exchange import Exchange
 from hwkm.tokens.pkcs11.keys import Pkcs11AuditKey, Pkcs11CohortKey, generate_key_pair, load_key_pair
 from hwkm.tokens.pkcs11.mechanisms import read_capabilities
 from hwkm.tokens.pkcs11.objects import Labels, describe, find_all
-from hwkm.tokens.pkcs11.policy import AUDIT_KEY, COHORT_KEY, verify_attributes
+from hwkm.tokens.pkcs11.policy import AUDIT_KEY, cohort_key_policy, verify_attributes
 from hwkm.tokens.pkcs11.session import Session
 from hwkm.tokens.token import TokenDescription
 from hwkm.tokens.uri import Pkcs11Uri
@@ -56,7 +58,7 @@ class Pkcs11Token:
         return value
 
     def verify_key_policy(self) -> None:
-        verify_attributes("cohort key", self._cohort_private, COHORT_KEY)
+        verify_attributes("cohort key", self._cohort_private, cohort_key_policy(self.membership))
         verify_attributes("audit key", self._audit_private, AUDIT_KEY)
         verify_key_pairs(self.cohort_key, self.audit_key)
         if self._domain is not None:
@@ -83,8 +85,7 @@ def open_token(uri: Pkcs11Uri, pin: Pin) -> Pkcs11Token:
     session = Session(uri, pin)
     try:
         labels = Labels(uri.object)
-        if not find_all(session.handle, labels):
-            raise TokenNotProvisioned(f"the token holds no keys {uri.object}; hwkmd init makes them")
+        verify_serves(look(session.handle, labels).stage)
         return Pkcs11Token(session, labels)
     except BaseException:
         session.close()
@@ -150,7 +151,7 @@ def _open_domain(session: Session, labels: Labels, audit_key: Pkcs11AuditKey) ->
     if capabilities is None or not keys:
         return None
     direct = DirectHmac(session.module_path, session.handle.handle)
-    exchange = Exchange(session.handle, labels, capabilities, audit_key.public_key())
+    exchange = Exchange(session.handle, labels.exchange, capabilities, audit_key.public_key())
     return Pkcs11Domain(session.handle, labels, capabilities, keys, direct, exchange, audit_key)
 
 

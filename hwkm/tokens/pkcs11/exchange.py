@@ -36,7 +36,7 @@ from hwkm.tokens.pkcs11.keys import (
     read_point,
 )
 from hwkm.tokens.pkcs11.mechanisms import Capabilities
-from hwkm.tokens.pkcs11.objects import Labels, find
+from hwkm.tokens.pkcs11.objects import find
 from hwkm.tokens.pkcs11.policy import EXCHANGE_KEY, verify_attributes
 
 # What is claimed of the exchange key, because it was checked before the statement was signed.
@@ -72,19 +72,41 @@ class Receiving:
         self._key = wrapping_key
         self._mechanism = mechanism
 
+    def keep(self, blob: bytes, **attributes: Any) -> Any:
+        """Keep a received private key on P-256 in the token, with these attributes; it can agree and nothing else.
+
+        Raises:
+            ExchangeRefused: the token does not unwrap it.
+        """
+        try:
+            return self._key.unwrap_key(
+                ObjectClass.PRIVATE_KEY,
+                KeyType.EC,
+                blob,
+                mechanism=self._mechanism,
+                store=True,
+                capabilities=MechanismFlag.DERIVE,
+                **attributes,
+            )
+        except PKCS11Error as exc:
+            raise ExchangeRefused(f"the token does not unwrap the key: {type(exc).__name__}") from exc
+
     def extractable(self, kind: KeyKind, blob: bytes, *, trusted: bool) -> AbstractContextManager[Any]:
         """Give a received key that can be wrapped under our domain key, and destroy it afterwards."""
         return extractable(self._key, self._mechanism, kind, blob, trusted=trusted)
 
 
 class Exchange:
-    """The exchange key, made when it is first asked for."""
+    """An exchange key, made when it is first asked for. ``claims`` are what both sides say of such keys."""
 
-    def __init__(self, session: Any, labels: Labels, capabilities: Capabilities, audit_point: bytes) -> None:
+    def __init__(
+        self, session: Any, label: str, capabilities: Capabilities, audit_point: bytes, claims: bytes = CLAIMS
+    ) -> None:
         self._session = session
-        self._label = labels.exchange
+        self._label = label
         self._capabilities = capabilities
         self._audit_point = audit_point
+        self._claims = claims
 
     def verify_policy(self) -> None:
         """Check the exchange key, if there is one.
@@ -106,7 +128,7 @@ class Exchange:
             TokenError: the hardware failed.
         """
         _, point = self._key_pair()
-        return unsigned_statement(Backend.PKCS11, point, self._audit_point, CLAIMS)
+        return unsigned_statement(Backend.PKCS11, point, self._audit_point, self._claims)
 
     @contextmanager
     def sending(self, receiver: ExchangeStatement) -> Iterator[Sending]:
@@ -116,8 +138,8 @@ class Exchange:
             ExchangeRefused: its key is not on P-256, or it claims something else.
             TokenError: the hardware failed.
         """
-        if receiver.claims != CLAIMS:
-            raise ExchangeRefused("the exchange statement does not claim that its key is inside a token")
+        if receiver.claims != self._claims:
+            raise ExchangeRefused("the statement does not claim that its key is inside a token, for this use")
         self._verify_supported()
         with _destroyed_afterwards() as objects:
             public, private = _ephemeral_pair(self._session)

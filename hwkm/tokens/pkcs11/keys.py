@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pkcs11 import KDF, PKCS11Error
@@ -105,6 +105,19 @@ def load_key_pair(session: Any, label: str) -> tuple[Any, bytes]:
     return private[0], read_point(public[0], label)
 
 
+def load_public_key(session: Any, label: str) -> bytes:
+    """Return the public point (65 bytes) of a label.
+
+    Raises:
+        AnchorTampered: there is not exactly one.
+        TokenError: the hardware failed.
+    """
+    public = find(session, ObjectClass.PUBLIC_KEY, label)
+    if len(public) != 1:
+        raise AnchorTampered(f"the token holds {len(public)} public keys {label}, not one")
+    return read_point(public[0], label)
+
+
 def read_point(public_key: Any, label: str) -> bytes:
     """Return the point (65 bytes) of a P-256 public key.
 
@@ -121,10 +134,12 @@ def read_point(public_key: Any, label: str) -> bytes:
     return point
 
 
-def generate_key_pair(session: Any, label: str, use: MechanismFlag) -> bytes:
+def generate_key_pair(
+    session: Any, label: str, use: MechanismFlag, template: Mapping[Attribute, object] | None = None
+) -> bytes:
     """Make a P-256 key pair that cannot leave the token and return its public point (65 bytes).
 
-    ``use`` is DERIVE for the cohort key, SIGN | VERIFY for the audit key.
+    ``use`` is DERIVE for the cohort key, SIGN | VERIFY for the audit key; ``template`` another one of the private key.
 
     Raises:
         TokenError: the hardware failed.
@@ -139,7 +154,7 @@ def generate_key_pair(session: Any, label: str, use: MechanismFlag) -> bytes:
             store=True,
             capabilities=use,
             public_template={Attribute.MODIFIABLE: False},
-            private_template=PRIVATE_KEY_TEMPLATE,
+            private_template=template or PRIVATE_KEY_TEMPLATE,
         )
     return read_point(public_key, label)
 

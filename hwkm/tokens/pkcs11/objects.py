@@ -10,6 +10,8 @@ label                        object
 ``<prefix>.domain-mac.<n>``  generic secret of 32 bytes that binds them to their names
 ``<prefix>.domain-spare``    AES-256 keys marked CKA_TRUSTED, to become domain keys
 ``<prefix>.exchange``        P-256 private key and its public key, to receive exported keys
+``<prefix>.joining``         P-256 key pair to receive the cohort key; its private key goes when it has
+``<prefix>.invited.<k>``     private data object: the fingerprint that was invited as member k
 ===========================  =================================================================
 """
 
@@ -22,6 +24,7 @@ from typing import Any
 
 from pkcs11.constants import Attribute, ObjectClass
 
+from hwkm.formats.membership import MEMBERS_MAX
 from hwkm.tokens.pkcs11.errors import translated
 
 _NAMES = {
@@ -59,6 +62,13 @@ class Labels:
     @property
     def exchange(self) -> str:
         return f"{self.prefix}.exchange"
+
+    @property
+    def joining(self) -> str:
+        return f"{self.prefix}.joining"
+
+    def invited(self, number: int) -> str:
+        return f"{self.prefix}.invited.{number}"
 
     @property
     def spare(self) -> str:
@@ -99,10 +109,27 @@ def find_all(session: Any, labels: Labels) -> list[tuple[ObjectClass, str, Any]]
     found = [
         (ObjectClass.DATA, labels.anchor, item) for item in find(session, ObjectClass.DATA, labels.anchor)
     ]
-    for label in (labels.cohort, labels.audit, labels.exchange):
+    invited = map(labels.invited, range(1, MEMBERS_MAX))
+    data = find_data(session)
+    found += [(ObjectClass.DATA, label, item) for label in invited for item in data.get(label, ())]
+    for label in (labels.cohort, labels.audit, labels.exchange, labels.joining):
         for object_class in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
             found += [(object_class, label, item) for item in find(session, object_class, label)]
     return found + _find_secret_keys(session, labels)
+
+
+def find_data(session: Any) -> dict[str, list[Any]]:
+    """Return every data object in the token, whoever made it, by label.
+
+    Raises:
+        TokenError: the hardware failed.
+    """
+    template = {Attribute.CLASS: ObjectClass.DATA, Attribute.TOKEN: True}
+    found: dict[str, list[Any]] = {}
+    with translated("looking for data objects"):
+        for item in list(session.get_objects(template)):
+            found.setdefault(_label(item), []).append(item)
+    return found
 
 
 def _find_secret_keys(session: Any, labels: Labels) -> list[tuple[ObjectClass, str, Any]]:

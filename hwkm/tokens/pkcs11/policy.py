@@ -10,6 +10,7 @@ from pkcs11.constants import Attribute
 from pkcs11.mechanisms import KeyType
 
 from hwkm.errors import KeyExposedError
+from hwkm.formats.membership import Membership
 from hwkm.tokens.pkcs11.keys import P256_PARAMETERS
 
 # PKCS#11 v3.1, 4.9 and 6.3.4. ALWAYS_SENSITIVE, NEVER_EXTRACTABLE and LOCAL are set by the token
@@ -34,11 +35,31 @@ COHORT_KEY: Final[Mapping[Attribute, object]] = {
     Attribute.SIGN: False,
 }
 EXCHANGE_KEY: Final = COHORT_KEY
+# The other histories of a cohort key (docs/spec/cohort.md).
+UNSEALED_COHORT_KEY: Final[Mapping[Attribute, object]] = {
+    **COHORT_KEY,
+    Attribute.EXTRACTABLE: True,
+    Attribute.NEVER_EXTRACTABLE: False,
+    Attribute.MODIFIABLE: True,
+}
+SEALED_COHORT_KEY: Final[Mapping[Attribute, object]] = {**COHORT_KEY, Attribute.NEVER_EXTRACTABLE: False}
+JOINED_COHORT_KEY: Final[Mapping[Attribute, object]] = {
+    **SEALED_COHORT_KEY,
+    Attribute.ALWAYS_SENSITIVE: False,
+    Attribute.LOCAL: False,
+}
 AUDIT_KEY: Final[Mapping[Attribute, object]] = {
     **_PRIVATE_KEY,
     Attribute.DERIVE: False,
     Attribute.SIGN: True,
 }
+
+
+def cohort_key_policy(membership: Membership) -> Mapping[Attribute, object]:
+    """What a cohort key's attributes are in a member: made here, made here and sealed, or come here wrapped."""
+    if membership.members == 1:
+        return COHORT_KEY
+    return JOINED_COHORT_KEY if membership.number else SEALED_COHORT_KEY
 
 
 def verify_attributes(name: str, key: Any, required: Mapping[Attribute, object]) -> None:
