@@ -55,6 +55,12 @@ class TokenError(HwkmError):
     code = "token_error"
 
 
+class EvidenceUnavailable(TokenError):
+    """This module cannot make the evidence that was asked for; the message says why."""
+
+    code = "evidence_unavailable"
+
+
 class TokenUnavailable(TokenError):
     """The token is absent, was removed, or does not answer."""
 
@@ -519,6 +525,12 @@ class LogRolledBack(FleetError):
     """The fleet's log is shorter than this client has seen it."""
 
     code = "log_rolled_back"
+
+
+class EvidenceRefused(FleetError):
+    """Evidence of a cohort does not show what it should; the message names the member and what is wrong."""
+
+    code = "evidence_refused"
 
 
 class ListUnavailable(FleetError):

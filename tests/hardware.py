@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -27,6 +28,7 @@ STOP_DEADLINE_S: Final = 10.0
 _INSTALL_HINTS: Final = {
     "softhsm2-util": "apt-get install softhsm2",
     "swtpm": "apt-get install swtpm swtpm-tools",
+    "swtpm_setup": "apt-get install swtpm-tools",
 }
 
 
@@ -102,14 +104,51 @@ class SoftHsm:
         self.stop()
 
 
+class TpmMaker:
+    """A maker of software TPMs: a certificate authority in a directory, which certifies endorsement keys.
+
+    ``root`` is its root certificate, ``intermediates`` that of the authority which signs (PEM).
+    """
+
+    def __init__(self, directory: Path) -> None:
+        require_tool("swtpm_setup")
+        directory.mkdir(parents=True, exist_ok=True)
+        self._setup, authority = directory / "setup.conf", directory / "localca.conf"
+        self.root = directory / "swtpm-localca-rootca-cert.pem"
+        self.intermediates = directory / "issuercert.pem"
+        authority.write_text(
+            f"statedir = {directory}\nsigningkey = {directory}/signkey.pem\n"
+            f"issuercert = {self.intermediates}\ncertserial = {directory}/certserial\n"
+        )
+        options = directory / "localca.options"
+        options.write_text("--platform-manufacturer hwkm\n--platform-version 1\n--platform-model tests\n")
+        self._setup.write_text(
+            f"create_certs_tool = {shutil.which('swtpm_localca')}\n"
+            f"create_certs_tool_config = {authority}\ncreate_certs_tool_options = {options}\n"
+        )
+
+    def intermediates_der(self) -> tuple[bytes, ...]:
+        """The certificate of the authority that signs, as ``hwkmd evidence`` takes it to the core."""
+        return (ssl.PEM_cert_to_DER_cert(self.intermediates.read_text()),)
+
+    def manufacture(self, state: Path) -> None:
+        """Make the state of a new TPM, with the certificates of its endorsement keys."""
+        state.mkdir(parents=True, exist_ok=True)
+        command = ["swtpm_setup", "--tpm2", "--tpmstate", f"dir://{state}", "--create-ek-cert"]
+        command += ["--pcr-banks", "sha256", "--config", str(self._setup)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"swtpm_setup: {done.stdout}{done.stderr}")
+
+
 class Swtpm:
-    """A running swtpm with its own state. One client at a time.
+    """A running swtpm with its own state; by a ``maker`` it has a certified endorsement key. One client at a time.
 
     ``uri`` and ``pin_file`` (mode 0600) are what a process needs to use it; ``state_directory``
     is its non-volatile memory.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, maker: TpmMaker | None = None) -> None:
         require_tool("swtpm")
         self._owned = directory is None
         self.directory = directory or short_directory()
@@ -119,6 +158,8 @@ class Swtpm:
         self.state_directory = self.directory / "state"
         self.environment: Mapping[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        if maker is not None:
+            maker.manufacture(self.state_directory)
         self.start()
 
     @property

@@ -14,6 +14,7 @@ from hwkm.core.channel import Channel, ChannelClosed
 from hwkm.core.checkpoints import CheckpointSigner
 from hwkm.core.cohort_requests import answer_cohort
 from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
+from hwkm.core.evidence import make_evidence
 from hwkm.core.exclusive import hold_alone
 from hwkm.core.hardening import harden
 from hwkm.core.key_service import KeyService
@@ -65,6 +66,8 @@ def _do(channel: Channel, start: wire.CoreStart, hardening: tuple[str, ...]) -> 
             channel.send_started(_inspect(settings))
         case wire.Sweep(settings=settings):
             channel.send_started(_sweep(settings))
+        case wire.MakeEvidence():
+            channel.send_started(_evidence(start))
         case _:
             channel.send_started(answer_cohort(start))
     return EXIT_OK
@@ -101,6 +104,11 @@ def _sweep(settings: wire.CoreSettings) -> wire.Swept:
     with _opened_token(settings) as token, SqliteNodeStore(settings.nodes_path) as nodes:
         removed = nodes.sweep(reachable_nodes(nodes, token.anchor.read().root))
         return wire.Swept(nodes=nodes.counters().nodes, removed=removed)
+
+
+def _evidence(start: wire.MakeEvidence) -> wire.EvidenceMade:
+    with _opened_token(start.settings) as token:
+        return wire.EvidenceMade(evidence=make_evidence(token, start))
 
 
 @contextmanager

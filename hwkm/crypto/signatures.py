@@ -7,7 +7,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -19,6 +19,7 @@ ED25519_SIGNATURE_BYTES: Final = 64
 RAW_SIGNATURE_BYTES: Final = 64
 
 _ECDSA: Final = ec.ECDSA(SHA256())
+_PREHASHED: Final = ec.ECDSA(Prehashed(SHA256()))
 
 
 def ed25519_public_key(seed: bytes) -> bytes:
@@ -56,6 +57,19 @@ def ecdsa_verifies(point: bytes, message: bytes, signature: bytes) -> bool:
     """
     try:
         load_point(point).verify(signature, message, _ECDSA)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def prehashed_ecdsa_verifies(point: bytes, digest: bytes, signature: bytes) -> bool:
+    """The same for a message that is given by its SHA-256 (32 bytes).
+
+    Raises:
+        InvalidKeyError: the point is not on P-256.
+    """
+    try:
+        load_point(point).verify(signature, digest, _PREHASHED)
     except InvalidSignature:
         return False
     return True

@@ -19,6 +19,7 @@ from hwkm.server.config_example import example_config, shown_config
 from hwkm.server.config_option import ConfigPath
 from hwkm.server.daemon import serve as run_daemon
 from hwkm.server.domain_command import domain_app
+from hwkm.server.evidence_command import write_evidence
 from hwkm.server.exit_codes import exit_code_of
 from hwkm.server.logs import set_up_logs
 from hwkm.server.provisioning import add_domain_key, make_audit_log, provision_token, sweep_nodes
@@ -114,6 +115,26 @@ def sweep(config: ConfigPath = DEFAULT_CONFIG_PATH) -> None:
     """Remove nodes of the attempt tree that crashes left behind. Stop the daemon first."""
     swept = uvloop.run(sweep_nodes(load_config(config)))
     typer.echo(f"{swept.nodes} nodes in the attempt tree, {swept.removed} left-over nodes removed")
+
+
+@app.command()
+def evidence(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="Written; it must not be there yet.")],
+    config: ConfigPath = DEFAULT_CONFIG_PATH,
+    challenge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What an outsider made by `hwkm fleet evidence challenge`; a TPM answers it."
+        ),
+    ] = None,
+    ek_intermediates: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificates (PEM) between the TPM's own and its maker's root."),
+    ] = None,
+) -> None:
+    """Write what this member's hardware says of its keys, for others to check. Stop the daemon first."""
+    digest = uvloop.run(write_evidence(load_config(config), out, challenge, ek_intermediates))
+    typer.echo(f"evidence {digest}")
 
 
 @app.command()

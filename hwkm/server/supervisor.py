@@ -34,8 +34,10 @@ from hwkm.wire.core_messages import (
     CoreSettings,
     CoreStart,
     CoreStarted,
+    EvidenceMade,
     Inspect,
     Inventory,
+    MakeEvidence,
     Provision,
     Ready,
     Serve,
@@ -199,6 +201,22 @@ async def sweep(settings: CoreSettings) -> Swept:
     if not isinstance(started, Swept):
         raise Unavailable("the trusted core answered out of turn")
     return started
+
+
+async def evidence(
+    settings: CoreSettings, challenge: bytes, intermediates: tuple[bytes, ...], *, made_at: int
+) -> bytes:
+    """Return the evidence of this member, by a core of its own.
+
+    Raises:
+        HwkmError: what the core says; TokenInUse while a daemon serves this token.
+    """
+    started = await _once(
+        MakeEvidence(settings=settings, challenge=challenge, intermediates=intermediates, made_at=made_at)
+    )
+    if not isinstance(started, EvidenceMade):
+        raise Unavailable("the trusted core answered out of turn")
+    return started.evidence
 
 
 async def _inventory(message: CoreStart) -> Inventory:

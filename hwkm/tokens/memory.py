@@ -22,6 +22,7 @@ from hwkm.errors import (
     AnchorTampered,
     AnchorUncertain,
     ConfigError,
+    EvidenceUnavailable,
     FormatError,
     InvalidKeyError,
     TokenAlreadyProvisioned,
@@ -31,6 +32,7 @@ from hwkm.errors import (
     TokenUnavailable,
 )
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
+from hwkm.formats.evidence import Answer, Challenge, Pkcs11Module, TpmModule
 from hwkm.formats.membership import ALONE, Membership
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
@@ -140,6 +142,14 @@ class InsecureMemoryToken:
     def describe(self) -> TokenDescription:
         name = str(self._path)
         return TokenDescription("insecure-memory", "hwkm", "file without protection", name, name, "0")
+
+    def evidence(self, nonce: bytes, intermediates: tuple[bytes, ...] = ()) -> TpmModule | Pkcs11Module:
+        raise EvidenceUnavailable(
+            "an insecure-memory token keeps its keys in no hardware: there is no evidence"
+        )
+
+    def answer(self, challenge: Challenge) -> Answer:
+        raise EvidenceUnavailable("an insecure-memory token cannot answer a challenge")
 
     def close(self) -> None:
         """Nothing is held open."""

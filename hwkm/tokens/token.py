@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from hwkm.formats.evidence import Answer, Challenge, Pkcs11Module, TpmModule
 from hwkm.formats.membership import Membership
 from hwkm.thm.ports import RANDOM_BYTES_MAX, Anchor, CohortKey, Domain
 
@@ -100,6 +101,26 @@ class Token(Protocol):
         """Return what the token says about itself.
 
         Raises:
+            TokenError: the hardware failed.
+        """
+        ...
+
+    def evidence(self, nonce: bytes, intermediates: tuple[bytes, ...] = ()) -> TpmModule | Pkcs11Module:
+        """Return what the hardware says of both keys, for others to check, about a nonce of 32 bytes.
+
+        ``intermediates`` are certificates (DER) that belong between a TPM's and its maker's root.
+
+        Raises:
+            EvidenceUnavailable: it says nothing of them, or not now.
+            TokenError: the hardware failed.
+        """
+        ...
+
+    def answer(self, challenge: Challenge) -> Answer:
+        """Let the hardware read what only it can read.
+
+        Raises:
+            EvidenceUnavailable: it is for another module, or this kind of hardware cannot do it.
             TokenError: the hardware failed.
         """
         ...

@@ -125,6 +125,19 @@ class ShowCohort(Message, frozen=True, kw_only=True, tag="show_cohort"):
     settings: CoreSettings
 
 
+class MakeEvidence(Message, frozen=True, kw_only=True, tag="make_evidence"):
+    """First message: let the hardware say what it keeps, sign it, answer, and end.
+
+    ``challenge`` is the file that an outsider made, or empty; ``intermediates`` are certificates (DER) that belong
+    between a TPM's and its maker's root; ``made_at`` is the time of now, in seconds since 1970.
+    """
+
+    settings: CoreSettings
+    made_at: int
+    challenge: bytes = b""
+    intermediates: tuple[bytes, ...] = ()
+
+
 class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the token says of itself; nothing secret."""
 
@@ -183,6 +196,12 @@ class Swept(Message, frozen=True, kw_only=True, tag="swept"):
     removed: int
 
 
+class EvidenceMade(Message, frozen=True, kw_only=True, tag="evidence_made"):
+    """The evidence of this member, a file of ``docs/spec/evidence.md``."""
+
+    evidence: bytes
+
+
 # --- requests --------------------------------------------------------------------------------
 
 
@@ -233,7 +252,7 @@ class Stop(Message, frozen=True, kw_only=True, tag="stop"):
 VaultRequest = IssueChallenge | OpenVault | ReadCounter | ResumeVault | ReadStatistics | SignCheckpoint | Stop
 CoreRequest = VaultRequest | KeyRequest
 CohortStart = CreateCohort | RequestMembership | InviteMember | JoinCohort | SealCohort | ShowCohort
-CoreStart = Serve | Provision | AddDomain | Inspect | Sweep | CohortStart
+CoreStart = Serve | Provision | AddDomain | Inspect | Sweep | MakeEvidence | CohortStart
 
 
 # --- replies ---------------------------------------------------------------------------------
@@ -337,7 +356,7 @@ CoreReply = (
     | Failed
     | KeyReply
 )
-CoreStarted = Ready | Inventory | CohortRead | Swept | Failed
+CoreStarted = Ready | Inventory | CohortRead | Swept | EvidenceMade | Failed
 
 
 class RequestFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

@@ -73,6 +73,7 @@ HTTP_STATUS: Final[dict[type[HwkmError], int]] = {
     errors.RolledBack: 409,
     errors.TokenError: 503,
     errors.TokenUnavailable: 503,
+    errors.EvidenceUnavailable: 409,
     errors.TokenBusy: 503,
     errors.TokenFull: 503,
     errors.TokenPinIncorrect: 503,
@@ -110,6 +111,7 @@ HTTP_STATUS: Final[dict[type[HwkmError], int]] = {
     errors.LogForked: 409,
     errors.LogRolledBack: 409,
     errors.ListUnavailable: 503,
+    errors.EvidenceRefused: 400,
 }
 
 ERROR_BY_CODE: Final[dict[str, type[HwkmError]]] = {cls.code: cls for cls in HTTP_STATUS}

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from hwkm.crypto.p256 import encode_point
 from hwkm.errors import CertificateInvalid, ListConflict, ListDowngrade, ListSignatureInvalid
 from hwkm.fleet.android.lists import CertList, SignatureFile
-from hwkm.fleet.android.path import public_key_of, verify_path
+from hwkm.fleet.certificate_path import public_key_of, verify_path
 
 RSA_BITS_MIN: Final = 2048
 
@@ -66,7 +66,7 @@ def verify_list(
         ListConflict: a list with this serial and other content was seen before.
     """
     signature_file = SignatureFile.parse(sig_xml)
-    verify_path(signature_file.signer, signature_file.intermediates, root, at_s, "the signer")
+    verify_path(signature_file.signer, signature_file.intermediates, [root], at_s, "the signer")
     _verify_signature(signature_file, cert_xml)
     cert_list = CertList.parse(cert_xml)
     digest = hashlib.sha256(cert_xml).digest()
@@ -113,7 +113,7 @@ def _verified_endpoints(cert_list: CertList, root: x509.Certificate, at_s: int) 
     keys = []
     for number, endpoint in enumerate(cert_list.endpoints, start=1):
         what = f"endpoint {number}"
-        verify_path(endpoint, cert_list.intermediates, root, at_s, what)
+        verify_path(endpoint, cert_list.intermediates, [root], at_s, what)
         key = public_key_of(endpoint, what)
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise CertificateInvalid(f"{what}: its key is not on P-256")

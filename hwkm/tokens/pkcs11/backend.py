@@ -8,8 +8,9 @@ from typing import Any
 
 from pkcs11.constants import MechanismFlag
 
-from hwkm.errors import TokenAlreadyProvisioned, UnsupportedKind
+from hwkm.errors import EvidenceUnavailable, TokenAlreadyProvisioned, UnsupportedKind
 from hwkm.formats.anchor import EMPTY_ROOT, AnchorState
+from hwkm.formats.evidence import Answer, Challenge, Pkcs11Module
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
 from hwkm.tokens.cohort import verify_serves
@@ -21,6 +22,7 @@ from hwkm.tokens.pkcs11.direct import DirectHmac
 from hwkm.tokens.pkcs11.domain import Pkcs11Domain
 from hwkm.tokens.pkcs11.domain_objects import find_domain_keys, make_domain_key, remove_unfinished
 from hwkm.tokens.pkcs11.errors import translated
+from hwkm.tokens.pkcs11.evidence import describe_module
 from hwkm.tokens.pkcs11.exchange import Exchange
 from hwkm.tokens.pkcs11.keys import Pkcs11AuditKey, Pkcs11CohortKey, generate_key_pair, load_key_pair
 from hwkm.tokens.pkcs11.mechanisms import read_capabilities
@@ -36,6 +38,7 @@ class Pkcs11Token:
 
     def __init__(self, session: Session, labels: Labels) -> None:
         self._session = session
+        self._labels = labels
         self._cohort_private, cohort_public = load_key_pair(session.handle, labels.cohort)
         self._audit_private, audit_public = load_key_pair(session.handle, labels.audit)
         self.cohort_key = Pkcs11CohortKey(self._cohort_private, cohort_public)
@@ -75,6 +78,12 @@ class Pkcs11Token:
             firmware="{}.{}".format(*token.firmware_version),
             domain_trusted=None if self._domain is None else self._domain.trusted,
         )
+
+    def evidence(self, nonce: bytes, intermediates: tuple[bytes, ...] = ()) -> Pkcs11Module:
+        return describe_module(self._session, self._labels)
+
+    def answer(self, challenge: Challenge) -> Answer:
+        raise EvidenceUnavailable("a PKCS#11 token cannot answer a challenge: it has no endorsement key")
 
     def close(self) -> None:
         self._session.close()

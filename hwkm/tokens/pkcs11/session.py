@@ -72,6 +72,11 @@ class Session:
             self.close()
             raise
 
+    @property
+    def library(self) -> Any:
+        """python-pkcs11's library, as long as the session is open."""
+        return self._library
+
     def close(self) -> None:
         """Log out by finalising the library. May be called again."""
         if self._library is None:

@@ -110,6 +110,19 @@ class DomainKeys:
             for handle, (_, public) in self._found.items()
         }
 
+    def attestation(self) -> Entity:
+        """Return the attestation key, made if there is none.
+
+        Raises:
+            TokenFull: there is no room for it.
+            TokenError: the hardware failed.
+        """
+        return self._attestation()
+
+    def attestation_public(self) -> bytes:
+        """Return the TPMT_PUBLIC of the attestation key. Raises as :meth:`attestation`."""
+        return self._public_of(self._attestation())
+
     def close(self) -> None:
         """Forget the authorisation values. May be called again."""
         self._authorisations.wipe()

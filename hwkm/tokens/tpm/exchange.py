@@ -18,13 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from cryptography.hazmat.decrepit.ciphers.modes import CFB
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from tpm2_pytss.types import TPM2B_PUBLIC
 
 from hwkm.crypto.labels import EXCHANGE_STATEMENT
 from hwkm.crypto.p256 import load_point
+from hwkm.crypto.tpm_protection import IDENTITY, protect_credential, share_secret
 from hwkm.errors import ExchangeRefused, InvalidKeyError, TokenUnavailable
 from hwkm.formats.domain_token import ExchangeStatement, ExportedKey
 from hwkm.formats.wrapped_key import Backend
@@ -36,8 +34,6 @@ from hwkm.tokens.tpm.hmac_session import (
     Entity,
     HmacSession,
     execute_together,
-    kdfa,
-    share_secret,
     sized,
     split_sized,
 )
@@ -221,12 +217,9 @@ def make_credential(point: bytes, name: bytes, secret: SecretBytes) -> bytes:
         load_point(point)
     except InvalidKeyError as exc:
         raise ExchangeRefused("the domain key in the exchange statement is not on P-256") from exc
-    seed, encrypted_seed = share_secret(point, b"IDENTITY\0")
+    seed, encrypted_seed = share_secret(point, IDENTITY)
     with seed:
-        cipher = Cipher(AES(kdfa(seed.expose(), b"STORAGE\0", name, 16)), CFB(bytes(16)))
-        identity = cipher.encryptor().update(sized(secret.expose()))
-        integrity = hmac.digest(kdfa(seed.expose(), b"INTEGRITY\0", b"", 32), identity + name, "sha256")
-    return sized(sized(integrity) + identity) + sized(encrypted_seed)
+        return sized(protect_credential(seed.expose(), name, secret.expose())) + sized(encrypted_seed)
 
 
 def _p256_point(public: bytes, template: TPM2B_PUBLIC) -> bytes:

@@ -23,11 +23,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-from hwkm.crypto.p256 import encode_point, load_point
+from hwkm.crypto.tpm_protection import kdfa, share_secret
 from hwkm.errors import TokenUnavailable
 from hwkm.secret import SecretBytes
 from hwkm.tokens.tpm.errors import TRY_AGAIN, CommandRefused
@@ -357,23 +356,6 @@ def split_sized(data: bytes) -> tuple[bytes, bytes]:
 
 def _command(tag: int, code: int, body: bytes) -> bytes:
     return _HEADER.pack(tag, _HEADER.size + len(body), code) + body
-
-
-def share_secret(point: bytes, label: bytes) -> tuple[SecretBytes, bytes]:
-    """Return a fresh secret (32 bytes) and what tells it to the holder of a P-256 key (part 1, annex C)."""
-    ephemeral = ec.generate_private_key(ec.SECP256R1())
-    shared = ephemeral.exchange(ec.ECDH(), load_point(point))
-    ephemeral_point = encode_point(ephemeral.public_key())
-    ephemeral_x, ephemeral_y, x = ephemeral_point[1:33], ephemeral_point[33:], point[1:33]
-    # KDFe: one block of SHA-256 is all that is asked for.
-    secret = hashlib.sha256(b"\0\0\0\1" + shared + label + ephemeral_x + x).digest()
-    return SecretBytes(secret), sized(ephemeral_x) + sized(ephemeral_y)
-
-
-def kdfa(key: bytes, label: bytes, context: bytes, length: int) -> bytes:
-    """Return KDFa (SP 800-108 counter mode, HMAC-SHA-256), at most one block of 32 bytes."""
-    block = b"\0\0\0\1" + label + context + (8 * length).to_bytes(4, "big")
-    return hmac.digest(key, block, "sha256")[:length]
 
 
 def _cfb(key: bytes, nonces: bytes) -> Cipher[CFB]:

@@ -10,6 +10,7 @@ from tpm2_pytss.types import TPM2B_PUBLIC
 
 from hwkm.errors import AnchorTampered, TokenPinIncorrect, TokenUnavailable
 from hwkm.formats.anchor import AnchorState
+from hwkm.formats.evidence import Answer, Challenge, TpmModule
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
 from hwkm.tokens.pairing import verify_cohort, verify_key_pairs
@@ -20,6 +21,7 @@ from hwkm.tokens.tpm.commands import sign_sha256, vouched_handles
 from hwkm.tokens.tpm.connection import LOADED_SESSION_FIRST, SAVED_SESSION_FIRST, Connection
 from hwkm.tokens.tpm.domain_keys import DomainKeys
 from hwkm.tokens.tpm.errors import CommandRefused, refused_authorisation, translated
+from hwkm.tokens.tpm.evidence import Keys, Witness
 from hwkm.tokens.tpm.hmac_session import Entity, HmacSession
 from hwkm.tokens.tpm.keys import TpmAuditKey, TpmCohortKey
 from hwkm.tokens.tpm.objects import Handles, existing_domain, public_point
@@ -80,11 +82,28 @@ class TpmToken:
             persistent_keys_free=variable.get(TPM2_PT_HR.PERSISTENT_AVAIL),
         )
 
+    def evidence(self, nonce: bytes, intermediates: tuple[bytes, ...] = ()) -> TpmModule:
+        return self._witness().module(nonce, _facts(self.describe()), intermediates)
+
+    def answer(self, challenge: Challenge) -> Answer:
+        return self._witness().answer(challenge)
+
     def close(self) -> None:
         self._domain_keys.close()
         self._session.close()
         self._second_session.close()
         self._connection.close()
+
+    def _witness(self) -> Witness:
+        publics = {
+            self._cohort.handle: _marshalled(self._public_areas["cohort key"][0]),
+            self._audit.handle: _marshalled(self._public_areas["audit key"][0]),
+        }
+        attestation = self._domain_keys.attestation()
+        publics[attestation.handle] = self._domain_keys.attestation_public()
+        keys = Keys(self._cohort, self._audit, attestation)
+        sessions = (self._session, self._second_session)
+        return Witness(self._connection, sessions, self._salt, keys, lambda key: publics[key.handle])
 
     def _load(self, connection: Connection, handles: Handles, pin: Pin) -> None:
         storage = connection.esapi.tr_from_tpmpublic(handles.storage)
@@ -104,10 +123,11 @@ class TpmToken:
         self._session = HmacSession(connection, handles.storage, storage_point)
         self._second_session = HmacSession(connection, handles.storage, storage_point)
         sessions = (self._session, self._second_session)
-        cohort = Entity(handles.cohort, cohort_name, authorisation_value(pin, COHORT))
+        self._salt = (handles.storage, storage_point)
+        self._cohort = Entity(handles.cohort, cohort_name, authorisation_value(pin, COHORT))
         self._audit = Entity(handles.audit, audit_name, authorisation_value(pin, AUDIT))
         self._anchor = Entity(handles.anchor, anchor_name, authorisation_value(pin, ANCHOR))
-        self.cohort_key = TpmCohortKey(connection, sessions, cohort, public_point(cohort_public))
+        self.cohort_key = TpmCohortKey(connection, sessions, self._cohort, public_point(cohort_public))
         self.audit_key = TpmAuditKey(self._session, self._audit, public_point(audit_public))
         self.anchor = TpmAnchor(self._session, self._anchor, anchor_size)
         self._domain_keys = DomainKeys(connection, handles, sessions, storage_point, pin, found)
@@ -167,6 +187,15 @@ def _find_index(connection: Connection, session: Any, handle: int) -> tuple[byte
     item, name = _find(connection, session, handle)
     public, _ = connection.esapi.nv_read_public(item, session1=session)
     return name, int(public.nvPublic.dataSize)
+
+
+def _marshalled(public: TPM2B_PUBLIC) -> bytes:
+    data: bytes = public.publicArea.marshal()
+    return data
+
+
+def _facts(description: TokenDescription) -> dict[str, str]:
+    return {name: getattr(description, name) for name in ("manufacturer", "model", "firmware")}
 
 
 def _text(words: list[int]) -> str:

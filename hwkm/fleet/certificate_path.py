@@ -1,6 +1,6 @@
 """Certificate paths, built and checked by pyca/cryptography's verifier (RFC 5280, section 6).
 
-Every path ends at the one root that the caller trusts, at the time that the caller gives. CA
+Every path ends at a root that the caller trusts, at the time that the caller gives. CA
 certificates must satisfy the verifier's defaults (CA flag, path length, certificate signing, known
 critical extensions); the last certificate carries no name to compare, so what its key may be used
 for is checked by who uses it. There is no revocation in these lists, and no switch to leave a check out.
@@ -25,11 +25,11 @@ INTERMEDIATES_IN_PATH_MAX: Final = 3
 def verify_path(
     leaf: x509.Certificate,
     intermediates: Sequence[x509.Certificate],
-    root: x509.Certificate,
+    roots: Sequence[x509.Certificate],
     at_s: int,
     what: str,
-) -> None:
-    """Check that a path leads from ``leaf`` to ``root`` at ``at_s`` (seconds since 1970).
+) -> x509.Certificate:
+    """Check that a path leads from ``leaf`` to one of ``roots`` at ``at_s`` (seconds since 1970); return that root.
 
     Raises:
         CertificateInvalid: no path does; the message begins with ``what``.
@@ -37,7 +37,7 @@ def verify_path(
     """
     verifier = (
         PolicyBuilder()
-        .store(Store([root]))
+        .store(Store(list(roots)))
         .time(_moment(at_s))
         .max_chain_depth(INTERMEDIATES_IN_PATH_MAX)
         .extension_policies(
@@ -46,9 +46,9 @@ def verify_path(
         .build_client_verifier()
     )
     try:
-        verifier.verify(leaf, list(intermediates))
+        return verifier.verify(leaf, list(intermediates)).chain[-1]
     except (VerificationError, ValueError) as exc:
-        raise CertificateInvalid(f"{what}: no valid path to the root: {exc}") from exc
+        raise CertificateInvalid(f"{what}: no valid path to a trusted root: {exc}") from exc
 
 
 def public_key_of(certificate: x509.Certificate, what: str) -> CertificatePublicKeyTypes:

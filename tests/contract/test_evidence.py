@@ -1,0 +1,221 @@
+"""Evidence by real hardware: a SoftHSM, a swtpm, and a swtpm whose maker certified its endorsement key."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from hwkm.crypto.p256 import load_point
+from hwkm.errors import EvidenceRefused, EvidenceUnavailable
+from hwkm.fleet.evidence import tpm as rules
+from hwkm.fleet.evidence.challenge import Drawn, make_challenge
+from hwkm.fleet.evidence.cohort import verify_member
+from hwkm.fleet.evidence.findings import Proof, Trust
+from hwkm.formats.evidence import Challenge, MemberEvidence, TpmModule, extra_data
+from hwkm.formats.tpm_structures import parse_ecc_public
+from hwkm.secret import SecretBytes
+from hwkm.tlog.note_keys import KeyType, PrivateNoteKey
+from hwkm.tokens.tpm import templates
+from hwkm.wire import core_messages as wire
+from tests.contract.devices import Device, MemoryDevice, SwtpmDevice, opened, provision
+from tests.core_process import CoreProcess, core_settings
+from tests.hardware import TpmMaker
+from tests.vectors.make_evidence import evidence
+
+pytestmark = pytest.mark.needs("swtpm", "swtpm_setup", "softhsm2-util")
+
+AUDITOR = PrivateNoteKey("auditor.example", SecretBytes(b"a" * 32))
+
+
+def drawn() -> Drawn:
+    return Drawn(SecretBytes(b"s" * 32), SecretBytes(b"t" * 32))
+
+
+def trusting(maker: TpmMaker) -> Trust:
+    root = x509.load_pem_x509_certificate(maker.root.read_bytes())
+    return Trust(int(time.time()), (root,), (AUDITOR.public(KeyType.ED25519),))
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> TpmMaker:
+    return TpmMaker(tmp_path / "maker")
+
+
+@pytest.fixture
+def certified(maker: TpmMaker) -> Iterator[SwtpmDevice]:
+    """A provisioned swtpm that its maker certified."""
+    device = SwtpmDevice(maker=maker)
+    try:
+        provision(device)
+        yield device
+    finally:
+        device.stop()
+
+
+def by_the_core(device: Device, nodes: Path, challenge: bytes = b"") -> wire.CoreStarted:
+    settings = core_settings(device, nodes)  # type: ignore[arg-type]
+    with CoreProcess(device) as core:  # type: ignore[arg-type]
+        return core.start(wire.MakeEvidence(settings=settings, made_at=1, challenge=challenge))
+
+
+def test_the_core_makes_evidence_that_verifies(hardware: Device, tmp_path: Path) -> None:
+    made = by_the_core(hardware, tmp_path / "nodes.db")
+    assert isinstance(made, wire.EvidenceMade), made
+    member = MemberEvidence.parse(made.evidence)
+    findings = verify_member(member, Trust(int(time.time())))
+    assert {finding.proof for finding in findings} == {Proof.OPERATOR}
+    software = member.statement.software
+    assert "hwkm/thm/opening.py" in software.files
+    assert any("softhsm" in path or "tss2" in path for path in software.libraries)
+    with opened(hardware) as token:
+        assert member.statement.cohort_key == token.cohort_key.public_key().hex()
+
+
+def test_mere_memory_has_no_evidence(tmp_path: Path) -> None:
+    device = MemoryDevice()
+    try:
+        provision(device)
+        refused = by_the_core(device, tmp_path / "nodes.db")
+    finally:
+        device.stop()
+    assert isinstance(refused, wire.Failed)
+    assert refused.code == EvidenceUnavailable.code
+
+
+def test_a_token_cannot_answer_a_challenge(softhsm: Device, tmp_path: Path, certified: SwtpmDevice) -> None:
+    with opened(certified) as token:
+        challenge = make_challenge(evidence(token), AUDITOR, drawn())
+    refused = by_the_core(softhsm, tmp_path / "nodes.db", challenge.encode())
+    assert isinstance(refused, wire.Failed)
+    assert (refused.code, "no endorsement key" in refused.message) == (EvidenceUnavailable.code, True)
+
+
+class TestChallenge:
+    def test_a_tpm_that_answers_proves_where_its_keys_are(
+        self, certified: SwtpmDevice, maker: TpmMaker, tmp_path: Path
+    ) -> None:
+        first = by_the_core(certified, tmp_path / "nodes.db")
+        assert isinstance(first, wire.EvidenceMade), first
+        challenge = make_challenge(MemberEvidence.parse(first.evidence), AUDITOR, drawn())
+        second = by_the_core(certified, tmp_path / "nodes.db", challenge.encode())
+        assert isinstance(second, wire.EvidenceMade), second
+        member = MemberEvidence.parse(second.evidence)
+        with_chain = with_intermediates(member, certified, maker)
+        findings = verify_member(with_chain, trusting(maker))
+        assert [finding.proof for finding in findings[:3]] == [Proof.HARDWARE] * 3
+        with pytest.raises(EvidenceRefused, match="no valid path to a trusted root"):
+            verify_member(with_chain, trusting(TpmMakerOfOthers(tmp_path / "others")))
+
+    def test_the_challenge_of_another_tpm_is_not_answered(
+        self, certified: SwtpmDevice, maker: TpmMaker
+    ) -> None:
+        other = SwtpmDevice(maker=maker)
+        try:
+            provision(other)
+            with opened(other) as token:
+                theirs = make_challenge(evidence(token), AUDITOR, drawn())
+        finally:
+            other.stop()
+        with opened(certified) as token:
+            ours = make_challenge(evidence(token), AUDITOR, drawn())
+            for challenge, text in [
+                (theirs, "for another attestation key"),
+                (msgspec.structs.replace(theirs, attestation=ours.attestation), "for another TPM"),
+                (msgspec.structs.replace(ours, credential=theirs.credential), "cannot read the challenge"),
+                (msgspec.structs.replace(ours, commitment="00" * 32), "does not hold the secret"),
+            ]:
+                with pytest.raises(EvidenceUnavailable, match=text):
+                    token.answer(challenge)
+            assert token.answer(ours).secret == (b"s" * 32).hex()
+
+    def test_every_bit_of_the_credential_counts(self, certified: SwtpmDevice) -> None:
+        with opened(certified) as token:
+            ours = make_challenge(evidence(token), AUDITOR, drawn())
+            sealed = bytes.fromhex(ours.credential)
+            for at in range(2, len(sealed), 13):
+                with pytest.raises(EvidenceUnavailable):
+                    token.answer(msgspec.structs.replace(ours, credential=flipped(sealed, at).hex()))
+            assert token.answer(ours).secret == (b"s" * 32).hex()
+
+    def test_a_tpm_without_a_certificate_answers_nothing(self, swtpm: Device, certified: SwtpmDevice) -> None:
+        with opened(certified) as token:
+            challenge = make_challenge(evidence(token), AUDITOR, drawn())
+        with opened(swtpm) as token, pytest.raises(EvidenceUnavailable, match="no certificate"):
+            token.answer(challenge)
+
+
+def test_the_rules_ask_for_the_attributes_that_keys_are_made_with() -> None:
+    assert int(rules.COHORT) == int(templates.COHORT_ATTRIBUTES)
+    assert int(rules.AUDIT) == int(templates.AUDIT_ATTRIBUTES)
+    assert int(rules.ATTESTATION) == int(templates.ATTESTATION_ATTRIBUTES)
+
+
+@pytest.mark.needs("openssl", "tpm2_checkquote")
+def test_other_programs_verify_what_the_tpm_signed(certified: SwtpmDevice, tmp_path: Path) -> None:
+    """``tpm2_checkquote`` reads the quote, OpenSSL the certificates."""
+    with opened(certified) as token:
+        statement = evidence(token).statement
+    module = statement.module
+    assert isinstance(module, TpmModule)
+    key = load_point(parse_ecc_public(bytes.fromhex(module.attestation_public)).point)
+    write(tmp_path / "key.pem", key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    write(tmp_path / "quote", bytes.fromhex(module.quote.attest))
+    write(tmp_path / "signature", bytes.fromhex(module.quote.signature))
+    nonce = extra_data(bytes.fromhex(statement.nonce)).hex()
+    command = [
+        "tpm2_checkquote",
+        "-u",
+        "key.pem",
+        "-m",
+        "quote",
+        "-s",
+        "signature",
+        "-g",
+        "sha256",
+        "-q",
+        nonce,
+    ]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+    write(tmp_path / "quote", flipped(bytes.fromhex(module.quote.attest), 60))
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode != 0
+
+
+class TpmMakerOfOthers(TpmMaker):
+    """A maker who has made nothing of ours."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.manufacture(directory / "state")
+
+
+def with_intermediates(member: MemberEvidence, device: SwtpmDevice, maker: TpmMaker) -> MemberEvidence:
+    """As ``hwkmd evidence --ek-intermediates`` makes it, of what was answered."""
+    answer = member.statement.answer
+    assert answer is not None
+    with opened(device) as token:
+        return evidence(token, answer.challenge, maker.intermediates_der())
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+def write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def test_a_challenge_has_one_spelling(certified: SwtpmDevice) -> None:
+    with opened(certified) as token:
+        challenge = make_challenge(evidence(token), AUDITOR, drawn())
+    assert Challenge.parse(challenge.encode()) == challenge
