@@ -27,7 +27,7 @@ def show(socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> 
     trust = KnownCohort(socket)
     with connect(socket) as client:
         offered = client.agent.cohort().public_key
-    trusted = trust.trusted()
+    trusted = trust.known()
     if as_json:
         print_json(
             {

@@ -23,6 +23,7 @@ client in two places use :mod:`hwkm.client.framework`, which sees the secrets an
 
 from hwkm.client.agent import DEFAULT_SOCKET, AsyncRecoveryAgent, RecoveryAgent
 from hwkm.client.application_key import ApplicationKey
+from hwkm.client.cohort import VerifiedCohort
 from hwkm.client.data_key import DataKey, DataKeyPair
 from hwkm.client.envelope import Sealed
 from hwkm.client.framework import Recovered
@@ -68,6 +69,7 @@ __all__ = [
     "Unavailable",
     "VaultClient",
     "VaultLocked",
+    "VerifiedCohort",
     "WrongKnowledgeFactor",
     "encode_credential",
 ]

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from hwkm.client import cohort as cohorts
 from hwkm.client.application_key import ApplicationKey, KeyRing, unwrap_all
+from hwkm.client.cohort import VerifiedCohort
 from hwkm.crypto.knowledge_factor import (
     SALT_BYTES,
     KfAlgorithm,
@@ -26,7 +28,7 @@ from hwkm.crypto.knowledge_factor import (
     sha256_params,
     thm_kf_hash,
 )
-from hwkm.errors import CohortMismatch, DecryptionError, FormatError, ParamsRefused
+from hwkm.errors import DecryptionError, FormatError, ParamsRefused
 from hwkm.formats import vault as boxes
 from hwkm.formats.membership import ALONE, Membership
 from hwkm.formats.vault_params import VaultParams
@@ -108,7 +110,8 @@ class NewVault(_Wiped):
 
 
 def fresh_params(
-    cohort: CohortInfo,
+    cohort: VerifiedCohort,
+    offer: CohortInfo,
     *,
     max_attempts: int | None = None,
     handle: bytes | None = None,
@@ -116,24 +119,29 @@ def fresh_params(
 ) -> VaultParams:
     """Params of a new vault: by default a new handle and counter id, and 10 attempts or the cohort's limit.
 
+    ``offer`` is what the daemon says of its cohort, which must be the verified one.
+
     Raises:
+        CohortMismatch: it is another one.
         ParamsRefused: ``max_attempts`` is 0 or over the cohort's limit.
         FormatError: the handle or the counter id has no valid form, or the cohort has no such member.
         VaultElsewhere: the handle is another member's.
     """
-    membership = cohort.membership
+    cohorts.require(cohort, offer.public_key)
+    membership = offer.membership
     if handle is None:
         handle = fresh_handle(membership)
     membership.verify_owns(handle)
     return VaultParams(
         cohort.public_key,
         fresh_counter_id() if counter_id is None else counter_id,
-        _checked_max_attempts(max_attempts, cohort.max_attempts_limit),
+        _checked_max_attempts(max_attempts, offer.max_attempts_limit),
         handle,
     )
 
 
 def new_vault(
+    cohort: VerifiedCohort,
     params: VaultParams,
     credential: SecretBytes,
     kf_type: KfType,
@@ -142,14 +150,15 @@ def new_vault(
     kf_params: KfParams | None = None,
     application_keys: Iterable[ApplicationKey] = (),
 ) -> NewVault:
-    """Draw a recovery key and seal it to the cohort in ``params`` under a knowledge factor.
+    """Draw a recovery key and seal it to a verified cohort, that in ``params``, under a knowledge factor.
 
     ``credential`` comes from :func:`hwkm.crypto.knowledge_factor.encode_credential`. Stretched by
     Argon2id unless told otherwise.
 
     Raises:
-        InvalidKeyError: the cohort's key is not on P-256.
+        CohortMismatch: the params name another cohort's key.
     """
+    cohorts.require(cohort, params.cohort_public_key)
     stretch = kf_params or fresh_kf_params()
     recovery_key = _fresh_recovery_key()
     with hash_credential(credential, stretch) as kf_hash:
@@ -266,21 +275,20 @@ class PendingClaim(_Wiped):
 def claim(
     challenge: ChallengeIssued,
     credential: SecretBytes,
-    expected_cohort: bytes,
+    cohort: VerifiedCohort,
     expected_handle: bytes | None = None,
 ) -> PendingClaim:
     """Make a claim on the vault that a challenge was issued for.
 
-    ``expected_cohort`` is the cohort public key (65 bytes) that the client trusts: a claim sealed
-    to another key would tell its holder ``thm_kf_hash``, from which a PIN can be guessed.
+    A claim sealed to another key than a verified cohort's would tell its holder ``thm_kf_hash``, from
+    which a PIN can be guessed.
 
     Raises:
         CohortMismatch: the vault is for another cohort key.
         FormatError: the challenge is for another vault, or not well formed.
     """
     params = VaultParams.parse(challenge.params)
-    if params.cohort_public_key != expected_cohort:
-        raise CohortMismatch("the vault is for another cohort key than the one this client trusts")
+    cohorts.require(cohort, params.cohort_public_key)
     if expected_handle is not None and params.handle != expected_handle:
         raise FormatError("the challenge is for another vault than the one asked for")
     kf_hash = hash_credential(credential, challenge.knowledge_factor.params())

@@ -85,10 +85,11 @@ def create(
     application_keys: tuple[ApplicationKey, ...] = (),
 ) -> Flow[tuple[api.VaultInfo, NewVault]]:
     """Make a vault and have it stored."""
-    cohort = yield from ask(calls.cohort())
-    trust.verify(cohort.public_key)
+    offer = yield from ask(calls.cohort())
+    cohort = trust.verify(offer.public_key)
     made = framework.new_vault(
-        framework.fresh_params(cohort, max_attempts=max_attempts),
+        cohort,
+        framework.fresh_params(cohort, offer, max_attempts=max_attempts),
         credential,
         kf_type,
         name=name,
@@ -112,8 +113,8 @@ def open_vault(trust: CohortTrust, handle: str, credential: SecretBytes) -> Flow
     """Open a vault. Costs an attempt, which is given back when the knowledge factor is right."""
     trusted = trust.trusted()
     if trusted is None:
-        cohort = yield from ask(calls.cohort())
-        trusted = trust.verify(cohort.public_key)
+        offer = yield from ask(calls.cohort())
+        trusted = trust.verify(offer.public_key)
     challenge = yield from ask(calls.challenge(handle))
     with framework.claim(challenge, credential, trusted, bytes.fromhex(handle)) as claim:
         opened = yield from present_claim(handle, claim.request)

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Final, Protocol
 
+from hwkm.client.cohort import VerifiedCohort, by_hand, unverified_by_first_use
 from hwkm.crypto import p256
 from hwkm.errors import CohortMismatch, ConfigError, InvalidKeyError
 
@@ -25,16 +26,16 @@ _KEY_FILE_BYTES_MAX: Final = 1024
 class CohortTrust(Protocol):
     """Decides about a cohort key (65 bytes)."""
 
-    def trusted(self) -> bytes | None:
-        """Return the trusted key, or None if none was ever seen.
+    def trusted(self) -> VerifiedCohort | None:
+        """Return the cohort that is trusted without an offer, or None if that depends on the offer.
 
         Raises:
             ConfigError: what was remembered cannot be read.
         """
         ...
 
-    def verify(self, offered: bytes) -> bytes:
-        """Return ``offered`` if it is the trusted key, or the first ever seen (then remember it).
+    def verify(self, offered: bytes) -> VerifiedCohort:
+        """Return the cohort of the key ``offered`` if it is trusted, or the first ever seen (then remember it).
 
         Raises:
             CohortMismatch: another key is trusted.
@@ -77,22 +78,26 @@ def read_cohort_key_file(path: Path) -> bytes:
 
 
 class FixedCohort:
-    """Exactly this key."""
+    """Exactly this key, given by hand: as good as the way it came (:func:`hwkm.client.cohort.by_hand`)."""
 
     def __init__(self, public_key: bytes) -> None:
-        self._public_key = public_key
+        """Raises InvalidKeyError for what is no point on P-256."""
+        self._cohort = by_hand(public_key)
 
-    def trusted(self) -> bytes | None:
-        return self._public_key
+    def trusted(self) -> VerifiedCohort | None:
+        return self._cohort
 
-    def verify(self, offered: bytes) -> bytes:
-        if offered != self._public_key:
-            raise _mismatch(self._public_key, offered, "the key it was told to trust")
-        return offered
+    def verify(self, offered: bytes) -> VerifiedCohort:
+        if offered != self._cohort.public_key:
+            raise _mismatch(self._cohort.public_key, offered, "the key it was told to trust")
+        return self._cohort
 
 
 class KnownCohort:
-    """The key that was first offered on one socket, remembered in a file of ``KEY  SOCKET`` lines."""
+    """The key that was first offered on one socket, remembered in a file of ``KEY  SOCKET`` lines.
+
+    Nobody vouches for it (:func:`hwkm.client.cohort.unverified_by_first_use`).
+    """
 
     def __init__(self, socket_path: Path | str, file: Path | None = None) -> None:
         self._service = os.path.abspath(socket_path)  # noqa: PTH100  (must not follow symbolic links)
@@ -103,19 +108,29 @@ class KnownCohort:
         """Where the keys are remembered."""
         return self._file
 
-    def trusted(self) -> bytes | None:
+    def known(self) -> bytes | None:
+        """The key that is remembered, 65 bytes, or None before the first time.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
         for key, service in self._lines():
             if service == self._service:
                 return parse_cohort_key(key, str(self._file))
         return None
 
-    def verify(self, offered: bytes) -> bytes:
-        known = self.trusted()
+    def trusted(self) -> VerifiedCohort | None:
+        known = self.known()
+        return None if known is None else unverified_by_first_use(known)
+
+    def verify(self, offered: bytes) -> VerifiedCohort:
+        known = self.known()
+        if known is not None and known != offered:
+            raise _mismatch(known, offered, f"the one remembered in {self._file}")
+        cohort = unverified_by_first_use(offered)
         if known is None:
             self._write([*self._lines(), (offered.hex(), self._service)])
-        elif known != offered:
-            raise _mismatch(known, offered, f"the one remembered in {self._file}")
-        return offered
+        return cohort
 
     def replace(self, public_key: bytes) -> None:
         """Trust another key from now on. Vaults made for the old one no longer open here.

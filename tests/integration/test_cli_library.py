@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import hwkm.client
 from hwkm.client import (
@@ -24,8 +25,10 @@ from hwkm.client import (
     WrongKnowledgeFactor,
     encode_credential,
 )
+from hwkm.client.cohort import by_hand
 from hwkm.client.framework import claim, fresh_params, new_vault
 from hwkm.crypto.knowledge_factor import sha256_params
+from hwkm.crypto.p256 import encode_point
 from hwkm.errors import (
     ChallengeRefused,
     DecryptionError,
@@ -142,10 +145,12 @@ async def test_many_at_once(daemon: Daemon, trust: KnownCohort) -> None:
 def test_the_two_halves_apart(client: VaultClient) -> None:
     """The framework makes and opens, the agent carries; neither does the other's work."""
     agent = client.agent
-    made = new_vault(fresh_params(agent.cohort()), PIN, KfType.PIN, name="apart", kf_params=QUICK)
+    cohort = by_hand(agent.cohort().public_key)
+    params = fresh_params(cohort, agent.cohort())
+    made = new_vault(cohort, params, PIN, KfType.PIN, name="apart", kf_params=QUICK)
     stored = agent.create_vault(made.request)
     challenge = agent.challenge(stored.handle)
-    with claim(challenge, PIN, agent.cohort().public_key) as pending:
+    with claim(challenge, PIN, cohort) as pending:
         answer = agent.open_vault(stored.handle, pending.request)
         again = agent.open_vault(stored.handle, pending.request)
         assert (again.attempts_remaining, len(again.response)) == (answer.attempts_remaining, 92)
@@ -156,7 +161,7 @@ def test_the_two_halves_apart(client: VaultClient) -> None:
 
 def test_the_same_wrong_claim_again_costs_nothing_more(client: VaultClient, vault: api.VaultInfo) -> None:
     agent = client.agent
-    pending = claim(agent.challenge(vault.handle), WRONG, agent.cohort().public_key)
+    pending = claim(agent.challenge(vault.handle), WRONG, by_hand(agent.cohort().public_key))
     for _ in range(3):
         with pytest.raises(WrongKnowledgeFactor) as wrong:
             agent.open_vault(vault.handle, pending.request)
@@ -166,7 +171,7 @@ def test_the_same_wrong_claim_again_costs_nothing_more(client: VaultClient, vaul
 def test_a_challenge_is_for_one_vault(client: VaultClient, vault: api.VaultInfo) -> None:
     other, _ = client.create("other of one vault", PIN, kf_params=QUICK)
     agent = client.agent
-    pending = claim(agent.challenge(vault.handle), PIN, agent.cohort().public_key)
+    pending = claim(agent.challenge(vault.handle), PIN, by_hand(agent.cohort().public_key))
     with pytest.raises(ChallengeRefused):
         agent.open_vault(other.handle, pending.request)
     assert client.show(other.handle).attempts_remaining == other.max_attempts
@@ -198,7 +203,7 @@ def test_a_damaged_application_key_is_not_dropped_in_silence(
 def test_another_cohort_is_refused_before_the_pin_is_used(
     daemon: Daemon, client: VaultClient, vault: api.VaultInfo
 ) -> None:
-    other = fresh_params(client.agent.cohort()).cohort_public_key[:1] + bytes(64)
+    other = encode_point(ec.generate_private_key(ec.SECP256R1()).public_key())
     with VaultClient(daemon.socket_path, trust=FixedCohort(other)) as careful:
         with pytest.raises(CohortMismatch):
             careful.open(vault.handle, PIN)

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hwkm.client import FixedCohort, VaultClient, encode_credential, framework
+from hwkm.client import FixedCohort, VaultClient, VerifiedCohort, encode_credential, framework
+from hwkm.client.cohort import by_hand
 from hwkm.crypto.knowledge_factor import sha256_params
 from hwkm.errors import (
     ChallengeRefused,
@@ -61,7 +62,7 @@ class VaultLives(RuleBasedStateMachine):
 
     daemon: Daemon
     client: VaultClient
-    cohort: bytes
+    cohort: VerifiedCohort
 
     @initialize()
     def begin(self) -> None:
@@ -227,7 +228,7 @@ def test_vaults_live_as_the_model_says(kind: str, tmp_path: Path) -> None:
         class Lives(VaultLives):
             pass
 
-        Lives.daemon, Lives.client, Lives.cohort = daemon, client, cohort.public_key
+        Lives.daemon, Lives.client, Lives.cohort = daemon, client, by_hand(cohort.public_key)
         run_state_machine_as_test(
             Lives,
             settings=settings(

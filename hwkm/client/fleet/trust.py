@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from hwkm.client.cohort import VerifiedCohort
 from hwkm.client.fleet.verification import Fleet, VerifiedFleet
 from hwkm.client.trust import config_directory, fingerprint
 from hwkm.errors import CohortMismatch, ConfigError
@@ -28,24 +29,25 @@ class FleetCohorts:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
-    def trusted(self) -> bytes | None:
+    def trusted(self) -> VerifiedCohort | None:
         """No key by itself: which cohort of the list it is, is told by the offer."""
         return None
 
-    def verify(self, offered: bytes) -> bytes:
-        """Return ``offered`` if the list has it.
+    def verify(self, offered: bytes) -> VerifiedCohort:
+        """Return the cohort of the key ``offered`` if the list has it.
 
         Raises:
             CohortMismatch: it is in no list that both parties signed.
             FleetError, LogError, FormatError, ConfigError: as :meth:`Fleet.refresh`.
         """
         verified = self._fleet.refresh()
-        if not any(cohort.public_key == offered for cohort in verified.cohorts):
+        cohort = verified.cohort_of(offered)
+        if cohort is None:
             raise CohortMismatch(
                 f"the daemon offers cohort key {fingerprint(offered)[:16]}…, which is not in the fleet's list"
                 f" of epoch {verified.epoch}"
             )
-        return offered
+        return cohort
 
 
 class _Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""A fleet's list, fetched and verified; only what passed everything gives :class:`VerifiedCohort`.
+"""A fleet's list, fetched and verified; only what passed everything gives a :class:`VerifiedCohort`.
 
 python-tuf's client workflow comes first (root rotation, signatures by both parties, expiry, no
 older version); then the root's rules, the list itself, that no other list of its epoch was ever
@@ -20,6 +20,7 @@ from tuf.api.metadata import Root, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater, UpdaterConfig
 
+from hwkm.client.cohort import VerifiedCohort, by_fleet
 from hwkm.client.fleet.fetching import base_url_of, fetcher_of
 from hwkm.client.fleet.log_files import fetch_checkpoint, fetch_entries
 from hwkm.client.fleet.state import Accepted, FleetState, FollowedLog, read_accepted, write_accepted
@@ -44,25 +45,16 @@ _Signed = TypeVar("_Signed", Root, Targets)
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedCohort:
-    """A cohort whose key a client may make vaults for. Made by this module only.
-
-    ``public_key`` is 65 bytes, ``evidence`` the SHA-256 of the evidence that both parties saw.
-    """
-
-    name: str
-    public_key: bytes
-    evidence: bytes
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
 class VerifiedFleet:
     """A list that passed every check, with its epoch and SHA-256 (32 bytes)."""
 
     epoch: int
     digest: bytes
     cohorts: tuple[VerifiedCohort, ...]
+
+    def cohort_of(self, public_key: bytes) -> VerifiedCohort | None:
+        """The cohort of a key (65 bytes), or None if the list does not name it."""
+        return next((cohort for cohort in self.cohorts if cohort.public_key == public_key), None)
 
     def draw(self) -> VerifiedCohort:
         """Choose a cohort for a new vault, at random."""
@@ -189,7 +181,7 @@ def _verified(cohorts: CohortList, digest: bytes) -> VerifiedFleet:
         epoch=cohorts.epoch,
         digest=digest,
         cohorts=tuple(
-            VerifiedCohort(cohort.name, cohort.key, bytes.fromhex(cohort.evidence), cohorts.epoch)
+            by_fleet(cohort.key, cohort.name, cohorts.epoch, bytes.fromhex(cohort.evidence))
             for cohort in cohorts.cohorts
         ),
     )

@@ -40,7 +40,8 @@ def made(
     thm: ThmHalf, pin: str = "0417", kf_params: KfParams = QUICK, keys: Sequence[ApplicationKey] = ()
 ) -> NewVault:
     return framework.new_vault(
-        framework.fresh_params(thm.cohort),
+        thm.verified,
+        framework.fresh_params(thm.verified, thm.cohort),
         encode_credential(pin),
         KfType.PIN,
         name="phone",
@@ -53,7 +54,7 @@ def opened(
     thm: ThmHalf, stored: CreateVault | ReplaceVault, pin: str = "0417", snapshot_version: int = 1
 ) -> Recovered:
     challenge = thm.challenge(stored, snapshot_version)
-    with framework.claim(challenge, encode_credential(pin), thm.cohort.public_key) as claim:
+    with framework.claim(challenge, encode_credential(pin), thm.verified) as claim:
         return claim.finish(thm.answer(stored, claim.request))
 
 
@@ -106,23 +107,23 @@ class TestCreateAndOpen:
         self, thm: ThmHalf, max_attempts: int
     ) -> None:
         with pytest.raises(ParamsRefused):
-            framework.fresh_params(thm.cohort, max_attempts=max_attempts)
+            framework.fresh_params(thm.verified, thm.cohort, max_attempts=max_attempts)
 
     def test_default_attempts_follow_a_lower_limit(self, thm: ThmHalf) -> None:
         strict = msgspec.structs.replace(thm.cohort, max_attempts_limit=3)
-        assert framework.fresh_params(strict).max_attempts == 3
+        assert framework.fresh_params(thm.verified, strict).max_attempts == 3
 
 
 class TestClaim:
     def test_a_vault_of_another_cohort_is_refused_before_the_pin_is_used(self, thm: ThmHalf) -> None:
         challenge = thm.challenge(made(thm).request)
         with pytest.raises(CohortMismatch):
-            framework.claim(challenge, encode_credential("0417"), ThmHalf().cohort.public_key)
+            framework.claim(challenge, encode_credential("0417"), ThmHalf().verified)
 
     def test_a_challenge_for_another_vault_is_refused(self, thm: ThmHalf) -> None:
         challenge = thm.challenge(made(thm).request)
         with pytest.raises(FormatError):
-            framework.claim(challenge, encode_credential("0417"), thm.cohort.public_key, bytes(17))
+            framework.claim(challenge, encode_credential("0417"), thm.verified, bytes(17))
 
     def test_a_cost_that_would_exhaust_the_client_is_refused(self, thm: ThmHalf) -> None:
         challenge = thm.challenge(made(thm).request)
@@ -132,14 +133,12 @@ class TestClaim:
             framework.claim(
                 msgspec.structs.replace(challenge, knowledge_factor=factor),
                 encode_credential("0417"),
-                thm.cohort.public_key,
+                thm.verified,
             )
 
     def test_one_claim_allows_one_response(self, thm: ThmHalf) -> None:
         vault = made(thm)
-        claim = framework.claim(
-            thm.challenge(vault.request), encode_credential("0417"), thm.cohort.public_key
-        )
+        claim = framework.claim(thm.challenge(vault.request), encode_credential("0417"), thm.verified)
         answer = thm.answer(vault.request, claim.request)
         claim.finish(answer)
         with pytest.raises(ValueError, match="wiped"):
@@ -147,9 +146,7 @@ class TestClaim:
 
     def test_a_failed_response_uses_the_claim_up_too(self, thm: ThmHalf) -> None:
         vault = made(thm)
-        claim = framework.claim(
-            thm.challenge(vault.request), encode_credential("0417"), thm.cohort.public_key
-        )
+        claim = framework.claim(thm.challenge(vault.request), encode_credential("0417"), thm.verified)
         answer = thm.answer(vault.request, claim.request)
         with pytest.raises(DecryptionError):
             claim.finish(msgspec.structs.replace(answer, response=bytes(92)))
@@ -159,7 +156,7 @@ class TestClaim:
     def test_a_response_to_another_claim_is_refused(self, thm: ThmHalf) -> None:
         vault = made(thm)
         one, other = (
-            framework.claim(thm.challenge(vault.request), encode_credential("0417"), thm.cohort.public_key)
+            framework.claim(thm.challenge(vault.request), encode_credential("0417"), thm.verified)
             for _ in range(2)
         )
         with pytest.raises(DecryptionError):
@@ -168,7 +165,7 @@ class TestClaim:
     def test_leaving_a_claim_wipes_it(self, thm: ThmHalf) -> None:
         vault = made(thm)
         challenge = thm.challenge(vault.request)
-        with framework.claim(challenge, encode_credential("0417"), thm.cohort.public_key) as claim:
+        with framework.claim(challenge, encode_credential("0417"), thm.verified) as claim:
             answer = thm.answer(vault.request, claim.request)
         with pytest.raises(ValueError, match="wiped"):
             claim.finish(answer)

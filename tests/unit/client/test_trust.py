@@ -32,35 +32,35 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_first_key_is_remembered_and_no_other_is_taken(file: Path) -> None:
-    assert KnownCohort("/run/a.sock", file).trusted() is None
-    assert KnownCohort("/run/a.sock", file).verify(KEY) == KEY
+    assert KnownCohort("/run/a.sock", file).known() is None
+    assert KnownCohort("/run/a.sock", file).verify(KEY).public_key == KEY
     again = KnownCohort("/run/a.sock", file)
-    assert again.trusted() == KEY
-    assert again.verify(KEY) == KEY
+    assert again.known() == KEY
+    assert again.verify(KEY).public_key == KEY
     with pytest.raises(CohortMismatch, match=fingerprint(OTHER)[:16]):
         again.verify(OTHER)
-    assert again.trusted() == KEY
+    assert again.known() == KEY
 
 
 def test_every_socket_has_its_own_key(file: Path) -> None:
     KnownCohort("/run/a.sock", file).verify(KEY)
     KnownCohort("/run/b with  spaces.sock", file).verify(OTHER)
-    assert KnownCohort("/run/a.sock", file).trusted() == KEY
-    assert KnownCohort("/run/b with  spaces.sock", file).trusted() == OTHER
+    assert KnownCohort("/run/a.sock", file).known() == KEY
+    assert KnownCohort("/run/b with  spaces.sock", file).known() == OTHER
 
 
 def test_a_relative_path_names_the_same_socket(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     KnownCohort(file.parent.parent / "a.sock", file).verify(KEY)
     monkeypatch.chdir(file.parent.parent)
-    assert KnownCohort("a.sock", file).trusted() == KEY
+    assert KnownCohort("a.sock", file).known() == KEY
 
 
 def test_another_key_is_trusted_only_when_told(file: Path) -> None:
     KnownCohort("/run/a.sock", file).verify(KEY)
     KnownCohort("/run/b.sock", file).verify(KEY)
     KnownCohort("/run/a.sock", file).replace(OTHER)
-    assert KnownCohort("/run/a.sock", file).trusted() == OTHER
-    assert KnownCohort("/run/b.sock", file).trusted() == KEY
+    assert KnownCohort("/run/a.sock", file).known() == OTHER
+    assert KnownCohort("/run/b.sock", file).known() == KEY
 
 
 def test_the_file_is_private(file: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_file_that_others_can_write_is_refused(file: Path) -> None:
     KnownCohort("/run/a.sock", file).verify(KEY)
     file.chmod(0o620)
     with pytest.raises(ConfigError, match="chmod 600"):
-        KnownCohort("/run/a.sock", file).trusted()
+        KnownCohort("/run/a.sock", file).known()
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,9 @@ def test_a_socket_path_cannot_add_lines(file: Path) -> None:
 
 
 def test_a_fixed_key_is_the_only_one() -> None:
-    assert FixedCohort(KEY).trusted() == KEY
-    assert FixedCohort(KEY).verify(KEY) == KEY
+    trusted = FixedCohort(KEY).trusted()
+    assert trusted is not None
+    assert trusted.public_key == FixedCohort(KEY).verify(KEY).public_key == KEY
     with pytest.raises(CohortMismatch):
         FixedCohort(KEY).verify(OTHER)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from hwkm.client.cohort import by_hand
 from hwkm.crypto import p256, securebox
 from hwkm.formats import vault as boxes
 from hwkm.wire.api import (
@@ -28,6 +29,7 @@ class ThmHalf:
         self.cohort = CohortInfo(
             public_key=p256.encode_point(self._private.public_key()), max_attempts_limit=10
         )
+        self.verified = by_hand(self.cohort.public_key)
 
     def agreed(self, box: bytes) -> bytes:
         return self._private.exchange(ec.ECDH(), p256.load_point(securebox.sender_point(box)))
