@@ -170,10 +170,14 @@ def decrypt(items: Sequence[key_api.CiphertextItem], key: str | None = None) -> 
 
 
 def re_encrypt(
-    key: str, items: Sequence[key_api.ReEncryptItem], source_key: str | None = None
+    key: str,
+    items: Sequence[key_api.ReEncryptItem],
+    source_key: str | None = None,
+    *,
+    keep_record: bool = False,
 ) -> Call[key_api.ReEncrypted]:
     """Encrypt anew inside the core."""
-    body = key_api.ReEncrypt(key=key, source_key=source_key, items=tuple(items))
+    body = key_api.ReEncrypt(key=key, source_key=source_key, keep_record=keep_record, items=tuple(items))
     return call_of(operations.KEY_RE_ENCRYPT, key_api.ReEncrypted, body)
 
 

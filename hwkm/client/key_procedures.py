@@ -199,21 +199,26 @@ def re_encrypt_many(
     *,
     new_context: Context | None = None,
     source_key: str | None = None,
+    keep_record: bool = False,
 ) -> Flow[tuple[ReEncrypted | HwkmError, ...]]:
     """New ciphertexts in the order of the old ones, or the error of each."""
     wanted = None if new_context is None else dict(new_context)
-    return in_parts(items, lambda part: _re_encrypt_part(key, part, wanted, source_key))
+    return in_parts(items, lambda part: _re_encrypt_part(key, part, wanted, source_key, keep_record))
 
 
 def _re_encrypt_part(
-    key: str, items: Sequence[Ciphertext], new_context: dict[str, str] | None, source_key: str | None
+    key: str,
+    items: Sequence[Ciphertext],
+    new_context: dict[str, str] | None,
+    source_key: str | None,
+    keep_record: bool,
 ) -> Flow[tuple[ReEncrypted | HwkmError, ...]]:
     again = [
         key_api.ReEncryptItem(ciphertext=item.ciphertext, context=dict(item.context), new_context=new_context)
         for item in items
     ]
     try:
-        answer = yield from patiently(key_calls.re_encrypt(key, again, source_key))
+        answer = yield from patiently(key_calls.re_encrypt(key, again, source_key, keep_record=keep_record))
     except HwkmError as exc:
         return _sole(exc, items)
     return _as_many([_re_encrypted(item, answer) for item in answer.items], items)

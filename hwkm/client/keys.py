@@ -248,9 +248,15 @@ class KeyClient:
         *,
         new_context: Context | None = None,
         source_key: str | None = None,
+        keep_record: bool = False,
     ) -> tuple[ReEncrypted | HwkmError, ...]:
-        """Any number at once: the new ciphertext of each, or its error."""
-        flow = key_procedures.re_encrypt_many(key, items, new_context=new_context, source_key=source_key)
+        """Any number at once: the new ciphertext of each, or its error.
+
+        The record of a data key goes on to its new ciphertext; ``keep_record`` if that will be thrown away.
+        """
+        flow = key_procedures.re_encrypt_many(
+            key, items, new_context=new_context, source_key=source_key, keep_record=keep_record
+        )
         return self.run(flow)
 
     def random(self, length: int) -> SecretBytes:
@@ -523,9 +529,12 @@ class AsyncKeyClient:
         *,
         new_context: Context | None = None,
         source_key: str | None = None,
+        keep_record: bool = False,
     ) -> tuple[ReEncrypted | HwkmError, ...]:
         """As :meth:`KeyClient.re_encrypt_many`."""
-        flow = key_procedures.re_encrypt_many(key, items, new_context=new_context, source_key=source_key)
+        flow = key_procedures.re_encrypt_many(
+            key, items, new_context=new_context, source_key=source_key, keep_record=keep_record
+        )
         return await self.run(flow)
 
     async def random(self, length: int) -> SecretBytes:

@@ -291,32 +291,29 @@ class _Rewrapping:
         failures: dict[int, RowResult] = {}
         for target in {row.target for row in rows if row.target}:
             group = [row for row in rows if row.target == target]
-            for row, answer in zip(group, self._again(target, group, lambda r: r.wrapped), strict=True):
+            again = self._again(target, [Ciphertext(row.wrapped, row.context) for row in group])
+            for row, answer in zip(group, again, strict=True):
                 row.new = answer if isinstance(answer, ReEncrypted) else None
                 if isinstance(answer, HwkmError):
                     failures[id(row)] = RowResult(row.id, RowOutcome.FAILED, answer)
-            made = [row for row in group if row.new]
+            made = [(row, row.new) for row in group if row.new]
             # Only what opens can be re-encrypted, so that is how it is tried without a plaintext here.
-            for row, answer in zip(made, self._again(target, made, _new_ciphertext), strict=True):
+            trial = [Ciphertext(new.ciphertext, row.context) for row, new in made]
+            for (row, _), answer in zip(made, self._again(target, trial, trial=True), strict=True):
                 if isinstance(answer, HwkmError):
                     failures[id(row)] = RowResult(row.id, RowOutcome.FAILED, answer)
         return failures
 
     def _again(
-        self, target: Target, rows: Sequence[_Row], which: Callable[[_Row], bytes]
+        self, target: Target, items: Sequence[Ciphertext], *, trial: bool = False
     ) -> tuple[ReEncrypted | HwkmError, ...]:
-        items = [Ciphertext(which(row), row.context) for row in rows]
+        """``trial``: what it makes is thrown away."""
         try:
-            return self._client.re_encrypt_many(target.arn, items)
+            return self._client.re_encrypt_many(target.arn, items, keep_record=trial)
         except _STOPS:
             raise
         except HwkmError as exc:
             return (exc,) * len(items)
-
-
-def _new_ciphertext(row: _Row) -> bytes:
-    assert row.new is not None
-    return row.new.ciphertext
 
 
 def _bytes_of(stored: bytes | str) -> bytes:

@@ -406,10 +406,14 @@ class ReEncryptItem(_Body, frozen=True, kw_only=True):
 
 
 class ReEncrypt(_Body, frozen=True, kw_only=True):
-    """Decrypt and encrypt under ``key``; the plaintext never leaves the core. ``source_key`` as in Decrypt."""
+    """Decrypt and encrypt under ``key``; the plaintext never leaves the core. ``source_key`` as in Decrypt.
+
+    The record of a data key goes on to its new ciphertext, unless ``keep_record``: for a trial.
+    """
 
     key: KeyName
     source_key: KeyName | None = None
+    keep_record: bool = False
     items: Annotated[tuple[ReEncryptItem, ...], Meta(min_length=1, max_length=ITEMS_MAX)]
 
 

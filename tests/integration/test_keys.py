@@ -130,6 +130,18 @@ def test_encrypting_and_re_encrypting(keys: KeyHttp) -> None:
         keys.call("key.re_encrypt", key=one, source_key=other, items=(api.ReEncryptItem(ciphertext=first),))
 
 
+def test_a_refused_item_of_a_batch_used_neither_key_says_the_audit_log(keys: KeyHttp, daemon: Daemon) -> None:
+    one, other = keys.create().arn, keys.create().arn
+    good = keys.encrypt(one, b"a secret")
+    items = tuple(api.ReEncryptItem(ciphertext=sent) for sent in (good, flipped(good, 60)))
+    answer = keys.call("key.re_encrypt", key=other, items=items)
+    assert [item.error is None for item in answer.items] == [True, False]
+    records = list(read(daemon.state_directory / "audit"))[-4:]
+    assert {record.operation for record in records} == {"key.re_encrypt"}
+    uses = {(record.key, record.outcome) for record in records}
+    assert uses == {(key, outcome) for key in (one, other) for outcome in ("ok", "ciphertext_invalid")}
+
+
 @pytest.mark.parametrize("length", [1, 4096])
 def test_the_sizes_that_are_allowed(keys: KeyHttp, length: int) -> None:
     key = keys.create().arn

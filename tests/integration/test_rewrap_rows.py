@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -207,3 +208,20 @@ def test_the_command_does_it_and_takes_no_password(
     person.run("rewrap-rows", "docs", "--database-file", private, *options, status=4)
     person.run("rewrap-rows", "docs", *options, status=2)
     person.run("rewrap-rows", "docs", "--database", "nonsense", *options, status=4)
+
+
+def test_the_record_of_a_data_key_follows_it_to_what_is_in_the_table(
+    client: KeyClient, engine: sa.Engine
+) -> None:
+    client.create(alias := f"alias/recorded-{engine.dialect.name}")
+    with client.generate_data_key(alias, {"tenant": "a", "doc": "1"}, record="row 1") as key:
+        wrapped = key.wrapped
+    table = sa.table("docs", sa.column("id"), sa.column("wrapped"))
+    with engine.begin() as connection:
+        connection.execute(table.update().where(table.c.id == 1).values(wrapped=wrapped))
+    rewrap_rows(client, engine, COLUMN, to="alias/two")
+    (stored,) = [wrapped for number, wrapped, _ in rows(engine) if number == 1]
+    recorded = [
+        item for item in client.recorded("alias/two") if item.digest == hashlib.sha256(stored).digest()
+    ]
+    assert [item.label for item in recorded] == ["row 1"]

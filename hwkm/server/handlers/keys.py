@@ -146,7 +146,9 @@ async def decrypt(desk: Desk, call: Call[api.Decrypt]) -> api.Decrypted:
 async def re_encrypt(desk: Desk, call: Call[api.ReEncrypt]) -> api.ReEncrypted:
     """Encrypt anew."""
     body = call.body
-    return await desk.keys.re_encrypt(call.keys, body.source_key, body.key, body.items)
+    return await desk.keys.re_encrypt(
+        call.keys, body.source_key, body.key, body.items, keep_records=body.keep_record
+    )
 
 
 async def random(desk: Desk, call: Call[api.GenerateRandom]) -> api.Random:

@@ -67,6 +67,11 @@ class _Item:
     answer: bytes = b""
     error: HwkmError | None = None
 
+    @property
+    def outcome(self) -> str:
+        """What the audit log says became of it."""
+        return "ok" if self.error is None else self.error.code
+
 
 _Ask = Callable[[Sequence[_Item]], Coroutine[Any, Any, Sequence[bytes | None]]]
 
@@ -174,10 +179,21 @@ class DataKeys(Part):
         return api.Decrypted(items=tuple([_decrypted(item) for item in found]))
 
     async def re_encrypt(
-        self, call: KeyCall, source_key: str | None, key: str, items: Sequence[api.ReEncryptItem]
+        self,
+        call: KeyCall,
+        source_key: str | None,
+        key: str,
+        items: Sequence[api.ReEncryptItem],
+        *,
+        keep_records: bool = False,
     ) -> api.ReEncrypted:
         new_contexts = [item.context if item.new_context is None else item.new_context for item in items]
-        entry, ref = await self._prepare(call, RE_ENCRYPT, key, new_contexts)
+        aside = KeyCall(call.principal)
+        try:
+            entry, ref = await self._prepare(aside, RE_ENCRYPT, key, new_contexts)
+        except HwkmError:
+            call.adopt(aside)  # nothing else will be noted
+            raise
         found = [
             _Item(item.ciphertext, item.context, encode_context(new_context))
             for item, new_context in zip(items, new_contexts, strict=True)
@@ -192,8 +208,13 @@ class DataKeys(Part):
             request = core.ReencryptData(keys=refs, items=tuple(wanted))
             return (await self._desk.core.ask(request, core.Ciphertexts)).items
 
-        await self._open(call, RE_ENCRYPT, source_key, found, ask)
-        await self._move_records(entry, ref.version, found)
+        try:
+            await self._open(call, RE_ENCRYPT, source_key, found, ask)
+        finally:
+            for item, new_context in zip(found, new_contexts, strict=True):
+                call.note(entry.arn, ref.version, new_context, item.outcome)
+        if not keep_records:
+            await self._move_records(entry, ref.version, found)
         self._used(entry, RE_ENCRYPT)
         return api.ReEncrypted(
             key=entry.arn, version=ref.version, items=tuple([_re_encrypted(item) for item in found])
@@ -226,11 +247,10 @@ class DataKeys(Part):
             _raise_sole(found)
         finally:
             for item in found:
-                outcome = "ok" if item.error is None else item.error.code
                 if item.entry is not None:
-                    call.note(item.entry.arn, item.version, item.context, outcome)
+                    call.note(item.entry.arn, item.version, item.context, item.outcome)
                 elif item.error is not None:
-                    call.note("", 0, item.context, outcome)
+                    call.note("", 0, item.context, item.outcome)
 
     async def random(self, call: KeyCall, length: int) -> api.Random:
         call.principal.check(RANDOM, call.principal.account)

@@ -147,9 +147,18 @@ class KeyService(Protocol):
         ...
 
     async def re_encrypt(
-        self, call: KeyCall, source_key: str | None, key: str, items: Sequence[api.ReEncryptItem]
+        self,
+        call: KeyCall,
+        source_key: str | None,
+        key: str,
+        items: Sequence[api.ReEncryptItem],
+        *,
+        keep_records: bool = False,
     ) -> api.ReEncrypted:
-        """Decrypt and encrypt under ``key`` inside the core. Errors as in :meth:`decrypt`."""
+        """Decrypt and encrypt under ``key`` inside the core. Errors as in :meth:`decrypt`.
+
+        Records of data keys go on to the new ciphertexts unless ``keep_records``.
+        """
         ...
 
     async def random(self, call: KeyCall, length: int) -> api.Random:
