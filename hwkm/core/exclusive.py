@@ -2,8 +2,9 @@
 
 Two cores on one token would each believe to be the only writer of the anchor. A token is named by
 its URI before it is opened (a simulator's socket would let a second client wait for ever), and by
-its cohort key afterwards (two URIs may lead to one token). The kernel frees an abstract Unix
-socket name the moment its process dies (``unix(7)``), so nothing is left stale.
+its audit key afterwards (two URIs may lead to one token; the cohort key is that of all members). The
+kernel frees an abstract Unix socket name the moment its process dies (``unix(7)``), so nothing is left
+stale.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def _opened_token(settings: wire.CoreSettings) -> Iterator[Token]:
         token = registry.open_token(settings.token_uri, pin)
     with closing(token):
         token.verify_key_policy()
-        with hold_alone(token.cohort_key.public_key()):
+        with hold_alone(token.audit_key.public_key()):
             yield token
 
 

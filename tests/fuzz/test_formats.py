@@ -19,6 +19,7 @@ from hwkm.crypto.knowledge_factor import KfAlgorithm, KfParams, encode_credentia
 from hwkm.errors import DecryptionError, FormatError, InvalidKeyError
 from hwkm.formats.anchor import AnchorState
 from hwkm.formats.ciphertext import OVERHEAD_BYTES, CiphertextHead
+from hwkm.formats.cohort_invitation import CohortInvitation, MembershipRequest
 from hwkm.formats.context import encode_context, parse_context
 from hwkm.formats.counter import MAX_ATTEMPTS_CEILING, ClaimEntry, Counter, Instant
 from hwkm.formats.domain_token import DomainToken, ExchangeStatement, ExportedKey
@@ -92,6 +93,19 @@ domain_tokens = st.builds(
     st.lists(exported_keys, min_size=1, max_size=3).map(tuple),
     signatures,
 )
+requests = st.builds(MembershipRequest, statements, st.binary(max_size=60))
+invitations = st.builds(
+    CohortInvitation,
+    st.sampled_from(Backend),
+    st.binary(min_size=65, max_size=65),
+    digests,
+    st.binary(min_size=65, max_size=65),
+    st.just(1),
+    st.integers(2, 16),
+    parts,
+    parts,
+    signatures,
+)
 
 FORMATS: dict[str, tuple[Callable[[bytes], Encodable], st.SearchStrategy[Encodable]]] = {
     "anchor": (AnchorState.parse, anchors),
@@ -102,6 +116,8 @@ FORMATS: dict[str, tuple[Callable[[bytes], Encodable], st.SearchStrategy[Encodab
     "wrapped key": (WrappedKey.parse, wrapped_keys),
     "exchange statement": (ExchangeStatement.parse, statements),
     "domain token": (DomainToken.parse, domain_tokens),
+    "membership request": (MembershipRequest.parse, requests),
+    "cohort invitation": (CohortInvitation.parse, invitations),
 }
 CMK = Cmk(memory_domain())
 GOOD_CIPHERTEXT = CMK.encrypt(b"data key", {"tenant": "mint"})

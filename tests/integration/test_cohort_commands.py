@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from hwkm.audit.reader import read
 from hwkm.server.exit_codes import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_TRY_AGAIN
 from tests.core_process import MemoryToken
 from tests.daemon import Daemon
-from tests.vault_clients import seal
 from tests.vault_http import VaultHttp
 
 
@@ -57,6 +57,17 @@ def cohort(tmp_path: Path) -> Iterator[list[Member]]:
         member.daemon.stop()
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
+    """A whole cohort, which the tests of it only look at."""
+    directory = tmp_path_factory.mktemp("cohort")
+    members = [Member(directory / name) for name in ("a", "b", "c")]
+    whole(members)
+    yield members
+    for member in members:
+        member.daemon.stop()
+
+
 def word(name: str, text: str) -> str:
     """The digest after a word at the beginning of a line."""
     found = re.search(rf"^{name} ([0-9a-f]{{64}})$", text, re.MULTILINE)
@@ -83,27 +94,32 @@ def whole(cohort: list[Member]) -> None:
     first.run("seal")
 
 
-def test_three_members_by_commands_open_vaults_of_one_cohort_key(cohort: list[Member]) -> None:
-    whole(cohort)
-    shown = [member.show() for member in cohort]
+def test_every_member_shows_its_place_and_one_cohort(made: list[Member]) -> None:
+    shown = [member.show() for member in made]
     assert [(item["state"], item["member"], item["members"]) for item in shown] == [
         ("sealed", 0, 3),
         ("joined", 1, 3),
         ("joined", 2, 3),
     ]
     assert len({item["cohort"] for item in shown}) == 1
+    assert len({item["sender"] for item in shown}) == 3
+    assert shown[0]["invited"] == {str(number): shown[number]["fingerprint"] for number in (1, 2)}
+
+
+def test_every_member_serves_the_cohort_key(made: list[Member]) -> None:
     keys = set()
-    for member in cohort:
+    for member in made:
         member.daemon.start()
         with member.daemon.http() as http:
-            keys.add(VaultHttp(http).cohort())
+            keys.add(hashlib.sha256(VaultHttp(http).cohort()).hexdigest())
+        assert "another hwkmd is running" in member.refused(EXIT_TRY_AGAIN, "show")
+        assert "another hwkmd is running" in member.refused(EXIT_TRY_AGAIN, "seal")
         member.daemon.terminate()
-    assert len(keys) == 1
+    assert keys == {made[0].show()["cohort"]}
 
 
-def test_every_step_is_in_the_audit_log_of_the_member_that_did_it(cohort: list[Member]) -> None:
-    whole(cohort)
-    first, second, _ = cohort
+def test_every_step_is_in_the_audit_log_of_the_member_that_did_it(made: list[Member]) -> None:
+    first, second, _ = made
     digest = first.show()["cohort"]
     (created, of), *invitations, (sealed, at) = first.audited()
     assert (created, of) == ("cohort.create", {"cohort": digest, "members": "3"})
@@ -116,6 +132,17 @@ def test_every_step_is_in_the_audit_log_of_the_member_that_did_it(cohort: list[M
     assert (asked, with_) == ("cohort.request", {"fingerprint": invitations[0][1]["fingerprint"]})
     assert joined == "cohort.join"
     assert as_ == {"cohort": digest, "member": "1", "members": "3", "sender": first.show()["sender"]}
+
+
+def test_nothing_of_a_member_is_destroyed_unasked(made: list[Member]) -> None:
+    first, second, _ = made
+    before = [member.show() for member in made]
+    assert "--destroy-existing" in first.refused(EXIT_CONFIG, "create", "--members", "2")
+    for member in (first, second):
+        again = member.refused(EXIT_CONFIG, "request", "--out", str(member.directory / "again"))
+        assert "--destroy-existing" in again
+    assert "--destroy-existing" in second.daemon.command("init").stderr
+    assert [member.show() for member in made] == before
 
 
 def test_an_unsealed_first_member_does_not_serve_and_says_what_to_do(cohort: list[Member]) -> None:
@@ -139,19 +166,16 @@ def test_a_member_that_waits_for_its_invitation_does_not_serve(cohort: list[Memb
     assert "hwkmd cohort join" in second.daemon.log
 
 
-def test_nothing_is_destroyed_unasked(cohort: list[Member]) -> None:
-    whole(cohort)
-    first, second, _ = cohort
-    before = [member.show() for member in cohort]
-    assert "--destroy-existing" in first.refused(EXIT_CONFIG, "create", "--members", "2")
-    for member in (first, second):
-        again = member.refused(EXIT_CONFIG, "request", "--out", str(member.directory / "again"))
-        assert "--destroy-existing" in again
-    assert "--destroy-existing" in second.daemon.command("init").stderr
-    assert [member.show() for member in cohort] == before
-    digest = str(before[1]["cohort"])
-    second.run("request", "--out", str(second.directory / "anew"), "--destroy-existing", digest)
-    assert second.show()["state"] == "requested"
+def test_a_member_is_destroyed_by_its_digest_and_asks_anew(cohort: list[Member]) -> None:
+    first = cohort[0]
+    first.run("create", "--members", "2")
+    refused = first.refused(EXIT_CONFIG, "request", "--out", str(first.directory / "asked"))
+    found = re.search(r"--destroy-existing ([0-9a-f]{64})", refused)
+    assert found is not None, refused
+    first.run("request", "--out", str(first.directory / "asked"), "--destroy-existing", found[1])
+    assert first.show()["state"] == "requested"
+    records = [record.operation for record in read(first.daemon.state_directory / "audit")]
+    assert records == ["cohort.create", "token.destroy", "cohort.request"]
 
 
 def test_a_file_is_never_written_over_and_nothing_happens_for_it(cohort: list[Member]) -> None:
@@ -181,22 +205,3 @@ def test_wrong_digests_and_swapped_files_are_refused_in_plain_words(cohort: list
     arguments = ("invite", str(asked), "--expect", "0" * 64, "--member", "1", "--out", "unused")
     assert "fingerprint" in first.refused(EXIT_FAILED, *arguments)
     second.run("join", str(invitation), "--expect", sender)
-
-
-def test_commands_refuse_while_the_daemon_runs(cohort: list[Member]) -> None:
-    whole(cohort)
-    first = cohort[0]
-    first.daemon.start()
-    for arguments in (("show",), ("seal",)):
-        assert "another hwkmd is running" in first.refused(EXIT_TRY_AGAIN, *arguments)
-
-
-def test_a_vault_made_at_one_member_is_of_the_cohort_of_all(cohort: list[Member]) -> None:
-    whole(cohort)
-    first = cohort[0]
-    first.daemon.start()
-    with first.daemon.http() as http:
-        vaults = VaultHttp(http)
-        vault = seal(vaults.cohort())
-        vaults.create(vault)
-        assert vaults.guess(vault, vault.kf_hash) == vault.recovery_key

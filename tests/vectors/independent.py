@@ -728,6 +728,59 @@ def domain_token_document() -> Document:
     }
 
 
+# --- cohort ----------------------------------------------------------------------------------
+
+
+def cohort_document() -> Document:
+    joining, identity, sender, ephemeral, cohort = (
+        fixed(f"cohort {name} private key")
+        for name in ("joining", "identity", "sender", "ephemeral", "cohort")
+    )
+    joining_point, identity_point = p256.public_key(joining), p256.public_key(identity)
+    claims = b"insecure-memory: no hardware holds this key"
+    body = domain_token.statement_body(1, joining_point, identity_point, claims)
+    digest = domain_token.digest(b"hwkm exchange statement v1", body)
+    statement = body + domain_token.sign(identity, fixed("cohort statement nonce"), digest)
+    fingerprint = domain_token.fingerprint(1, joining_point, identity_point)
+    wrapping_key = p256.agree(ephemeral, joining_point)
+    blob, transport = domain_token.wrap(wrapping_key, cohort), p256.public_key(ephemeral)
+    points = (p256.public_key(sender), p256.public_key(cohort))
+    invitation = domain_token.invitation_body(1, points, fingerprint, (2, 3), (transport, blob))
+    invitation_digest = domain_token.digest(b"hwkm cohort invitation v1", invitation)
+    return {
+        "spec": "docs/spec/cohort.md",
+        "origin": ORIGIN,
+        "request": {
+            "backend": 1,
+            "joining_private_key": joining,
+            "joining_key": joining_point,
+            "identity_private_key": identity,
+            "identity_key": identity_point,
+            "claims": claims,
+            "statement": statement,
+            "proof": b"",
+            "fingerprint": fingerprint,
+            "encoded": domain_token.request(1, statement, b""),
+        },
+        "invitation": {
+            "backend": 1,
+            "sender_private_key": sender,
+            "sender": points[0],
+            "sender_digest": hashlib.sha256(points[0]).digest(),
+            "cohort_private_key": cohort,
+            "cohort_public_key": points[1],
+            "number": 2,
+            "members": 3,
+            "ephemeral_private_key": ephemeral,
+            "transport": transport,
+            "wrapping_key": wrapping_key,
+            "blob": blob,
+            "signed_digest": invitation_digest,
+            "encoded": invitation + domain_token.sign(sender, fixed("cohort nonce"), invitation_digest),
+        },
+    }
+
+
 # --- audit log -------------------------------------------------------------------------------
 
 
@@ -802,6 +855,7 @@ DOCUMENTS: dict[str, Callable[[], Document]] = {
     "hwkm_ciphertext.json": ciphertext_document,
     "hwkm_wrapped_key.json": wrapped_key_document,
     "hwkm_domain_token.json": domain_token_document,
+    "hwkm_cohort.json": cohort_document,
     "hwkm_log.json": log_document,
     "hwkm_audit_log.json": audit_log_document,
 }

@@ -1,4 +1,4 @@
-"""docs/spec/domain-token.md, computed a second time: statements, tokens, and what a TPM would open."""
+"""docs/spec/domain-token.md and cohort.md, computed a second time: what passes, and what a TPM would open."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ def token_body(
     )
     head = bytes([1, backend]) + sender + receiver + sized(transport)
     return head + len(keys).to_bytes(2, "big") + entries
+
+
+def request(backend: int, statement: bytes, proof: bytes) -> bytes:
+    return bytes([1, backend]) + sized(statement) + sized(proof)
+
+
+def invitation_body(
+    backend: int,
+    points: tuple[bytes, bytes],
+    receiver: bytes,
+    place: tuple[int, int],
+    wrapped: tuple[bytes, bytes],
+) -> bytes:
+    sender, cohort_public_key = points
+    transport, blob = wrapped
+    head = bytes([1, backend]) + sender + receiver + cohort_public_key + bytes(place)
+    return head + sized(transport) + sized(blob)
 
 
 def digest(label: bytes, body: bytes) -> bytes:
