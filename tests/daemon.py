@@ -188,6 +188,12 @@ class Daemon:
         with self.http() as http:
             return msgspec.json.decode(http.get("/v1/status").content, type=Status)
 
+    def asked_of_core(self) -> float:
+        """How many items of the key service have reached the core."""
+        return sum(
+            value for name, value in self.metrics().items() if name.startswith("hwkm_key_operations_total")
+        )
+
     def metrics(self) -> dict[str, float]:
         """What ``/metrics`` says: series to value."""
         with self.http() as http:

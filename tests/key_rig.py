@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from hwkm.audit.record import Caller
+from hwkm.errors import StorageUnavailable
 from hwkm.server.core_calls import CoreCalls
 from hwkm.server.keys.all_keys import Keys
 from hwkm.server.keys.book import KeyBook
@@ -130,11 +131,16 @@ class Rig:
         self.core = core
         self.faults = faults
         self.keys = Keys(desk)
-        self.notes: list[tuple[str, str]] = []
+        self.notes: list[tuple[str, str, str]] = []
+        self.log_is_full = False
+        self.found_log_full = asyncio.Event()
         self.domain = DomainRotation(desk, self._note, grace_s=0.0, retry_s=0.01)
 
-    async def _note(self, operation: str, detail: Mapping[str, str]) -> None:
-        self.notes.append((operation, detail["generation"]))
+    async def _note(self, operation: str, outcome: str, detail: Mapping[str, str]) -> None:
+        if self.log_is_full:
+            self.found_log_full.set()
+            raise StorageUnavailable("no room for a record")
+        self.notes.append((operation, outcome, detail["generation"]))
 
     async def create(self, **fields: Any) -> str:
         return (await self.keys.create(call(), api.CreateKey(**fields))).arn

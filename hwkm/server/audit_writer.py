@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from hwkm.audit.log import AuditLog
-from hwkm.audit.record import AuditEntry
+from hwkm.audit.record import AuditEntry, Caller
 from hwkm.errors import HwkmError, StorageUnavailable
 
 Observer = Callable[[int], None]
@@ -87,6 +87,17 @@ class AuditWriter:
             self._idle.clear()
             loop.call_soon(self._write_waiting)
         await durable
+
+    async def require(self, caller: Caller) -> None:
+        """Before anything is done that will have to be recorded: see that the log takes records.
+
+        After a write that failed, one record of our own (``caller`` is this daemon) is tried first.
+
+        Raises:
+            AuditError, StorageUnavailable: as :meth:`append_all`.
+        """
+        if self.failure:
+            await self.append(AuditEntry(caller, "audit.resume", "ok"))
 
     async def close(self) -> None:
         """Wait for what is being written, then let go of the log."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from hwkm.audit.published import Published
-from hwkm.audit.record import AuditEntry, Caller
+from hwkm.audit.record import AuditEntry
 from hwkm.errors import HwkmError
 from hwkm.server.audit_writer import AuditWriter
 from hwkm.server.aws.assembly import aws_http
@@ -42,7 +42,7 @@ from hwkm.server.listener import BACKLOG, Listener
 from hwkm.server.logs import get_log
 from hwkm.server.metrics import Metrics
 from hwkm.server.own_pages import OwnPages
-from hwkm.server.peer import peer_of
+from hwkm.server.peer import our_own_caller, peer_of
 from hwkm.server.policy_file import load_policy
 from hwkm.server.record_thread import RecordThread
 from hwkm.server.refused_pin import pin_tried_once
@@ -141,7 +141,7 @@ class Daemon:
     def _desk(self, core: CoreCalls) -> Desk:
         config = self._config
         self._key_desk = self._make_key_desk(core)
-        self._domain = DomainRotation(self._key_desk, self._note)
+        self._domain = DomainRotation(self._key_desk, self._record)
         return Desk(
             core=core,
             supervisor=self._supervisor,
@@ -177,7 +177,7 @@ class Daemon:
 
     def _look_after_keys(self) -> None:
         scheduler = Scheduler(
-            self._key_desk, Life(self._key_desk), self._domain, self._audit.append, _our_own_caller()
+            self._key_desk, Life(self._key_desk), self._domain, self._audit.append, our_own_caller()
         )
         scheduler.start(self._config.keys.scheduler_interval.seconds)
         self._stack.push_async_callback(scheduler.stop)
@@ -286,20 +286,20 @@ class Daemon:
             self._aws.front.authenticator.book = book
             self._log.info("credentials reloaded", count=len(book))
 
+    async def _record(self, operation: str, outcome: str, detail: Mapping[str, str] | None = None) -> None:
+        """Put the daemon's own doing into the audit log. Raises AuditError, StorageUnavailable."""
+        await self._audit.append(AuditEntry(our_own_caller(), operation, outcome, detail=detail))
+
     async def _note(self, operation: str, detail: Mapping[str, str] | None = None) -> None:
-        """Put the daemon's own doing into the audit log.
+        """Put it into the audit log if that can be written.
 
         A full disk keeps nobody from starting or stopping the daemon; it keeps every operation
         from being answered until there is room.
         """
         try:
-            await self._audit.append(AuditEntry(_our_own_caller(), operation, "ok", detail=detail))
+            await self._record(operation, "ok", detail)
         except HwkmError as exc:
             self._log.error("audit record not written", operation=operation, problem=str(exc))
-
-
-def _our_own_caller() -> Caller:
-    return Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
 
 
 async def _feed_watchdog() -> None:

@@ -1,8 +1,9 @@
 """From an HTTP request to an operation and back: route, authorise, decode, do, audit, answer.
 
 The audit record of an operation is durable before its answer leaves, whatever the outcome. If it
-cannot be written the caller gets that error in place of the outcome, with one exception:
-``status`` answers all the same, since it is how an operator learns of a full disk.
+cannot be written the caller gets that error in place of the outcome, and until records can be written
+again nothing more is done, with one exception: ``status`` answers all the same, since it is how an
+operator learns of a full disk.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from hwkm.server.keys.principal import KeyCall, Principal
 from hwkm.server.limits import RequestsInFlight
 from hwkm.server.logs import get_log
 from hwkm.server.own_pages import OwnPages
-from hwkm.server.peer import Peer
+from hwkm.server.peer import Peer, our_own_caller
 from hwkm.server.policy import KEY_OPERATIONS, Granted, Policy, Scope
 from hwkm.server.request_body import decode_body, read_query
 from hwkm.server.routes import Found, find_route
@@ -107,6 +108,8 @@ class Dispatch:
     async def _do(
         self, request: Request, operation: Operation, connection: HttpConnection, call: Call[Any]
     ) -> msgspec.Struct:
+        if operation is not operations.STATUS:
+            await self._desk.audit.require(our_own_caller())
         granted = self._granted(connection)
         call.scope = _authorise(granted, connection.peer, operation)
         if operation.name in KEY_OPERATIONS:

@@ -40,6 +40,11 @@ NOBODY: Final = Peer(0, 2**32 - 2, 2**32 - 2, frozenset())
 """Stands where no peer is known yet; no rule names it but one about anyone."""
 
 
+def our_own_caller() -> Caller:
+    """This process, for what the daemon does by itself."""
+    return Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
+
+
 def peer_of(connection: _Socket) -> Peer:
     """Identify the peer of a connected Unix socket.
 

@@ -8,7 +8,6 @@ log outlives them all; what was destroyed is written into it.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,10 @@ from sqlalchemy.engine import make_url
 
 from hwkm.audit.log import AuditLog
 from hwkm.audit.published import Published
-from hwkm.audit.record import AuditEntry, Caller
+from hwkm.audit.record import AuditEntry
 from hwkm.errors import ConfigError, TokenAlreadyProvisioned
 from hwkm.server.config import Config
+from hwkm.server.peer import our_own_caller
 from hwkm.server.pin_file import ensure_pin_file
 from hwkm.server.refused_pin import pin_tried_once
 from hwkm.server.state_directory import StateDirectory
@@ -247,7 +247,6 @@ def note(config: Config, operation: str, detail: Mapping[str, str] | None = None
     directory = config.audit_directory
     if not directory.exists() or not any(directory.iterdir()):
         AuditLog.create(directory)
-    caller = Caller(gid=os.getegid(), pid=os.getpid(), uid=os.geteuid())
     signed = Published(directory).state().size
     with AuditLog.open(directory, signed_size=signed, segment_bytes_max=config.audit.segment_bytes) as log:
-        log.append_many([AuditEntry(caller, operation, "ok", detail=detail)])
+        log.append_many([AuditEntry(our_own_caller(), operation, "ok", detail=detail)])

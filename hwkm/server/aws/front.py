@@ -75,12 +75,14 @@ class AwsFront:
         authenticator: Authenticator,
         principal_of: PrincipalOf,
         record: Recorder,
+        require_log: Callable[[], Awaitable[None]],
         on_unauthenticated: Callable[[], None],
     ) -> None:
         self.authenticator = authenticator
         self._service = service
         self._principal_of = principal_of
         self._record = record
+        self._require_log = require_log
         self._on_unauthenticated = on_unauthenticated
         self._log = get_log()
 
@@ -117,6 +119,7 @@ class AwsFront:
         _check_head(head)
         request: Any = None
         try:
+            await self._require_log()
             request = decode(operation.decoder, body)
             call.dry_run = bool(getattr(request, "dry_run", False))
             return await operation.handler(self._service, call, request)

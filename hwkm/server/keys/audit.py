@@ -11,6 +11,8 @@ from hwkm.server.audit_writer import AuditWriter
 from hwkm.server.keys.principal import Context, KeyCall, KeyUse
 
 OK: Final = "ok"
+BEGUN: Final = "begun"
+"""Recorded before what cannot be undone; its outcome follows, unless the machine stopped in between."""
 
 
 def audit_entries(call: KeyCall, operation: str, code: str, request_id: str) -> list[AuditEntry]:

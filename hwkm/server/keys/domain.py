@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 from hwkm.errors import DomainRotating, HwkmError, StorageUnavailable, TokenBusy, Unavailable
 from hwkm.formats.key_kind import KeyKind
+from hwkm.server.keys.audit import BEGUN, OK
 from hwkm.server.keys.book import key_ref
 from hwkm.server.keys.desk import KeyDesk
 from hwkm.server.keys.names import key_id_text
@@ -50,7 +51,7 @@ class DomainRotation:
     def __init__(
         self,
         desk: KeyDesk,
-        note: Callable[[str, Mapping[str, str]], Awaitable[None]],
+        note: Callable[[str, str, Mapping[str, str]], Awaitable[None]],
         *,
         grace_s: float = GRACE_S,
         retry_s: float = RETRY_S,
@@ -193,8 +194,10 @@ class DomainRotation:
                 raise Unavailable("a version of a key was made under an older domain key; once more")
             for generation in (await self._read_domain()).generations:
                 if generation < domain.generation:
+                    detail = {"generation": str(generation)}
+                    await self._note("domain.retire", BEGUN, detail)
                     await self._ask_domain(RetireDomain(generation=generation))
-                    await self._note("domain.retire", {"generation": str(generation)})
+                    await self._note("domain.retire", OK, detail)
             await self._desk.book.read(KeyStore.finish_rotation, domain.generation, self._desk.now_ms())
 
     async def _read_domain(self) -> DomainRead:

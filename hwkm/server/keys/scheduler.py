@@ -9,6 +9,7 @@ from typing import Final
 
 from hwkm.audit.record import AuditEntry, Caller
 from hwkm.errors import HwkmError, LimitExceeded, StorageUnavailable, Unavailable
+from hwkm.server.keys.audit import BEGUN
 from hwkm.server.keys.desk import DAY_MS, KeyDesk
 from hwkm.server.keys.domain import DomainRotation
 from hwkm.server.keys.life import Life
@@ -72,6 +73,7 @@ class Scheduler:
 
     async def _delete_due(self) -> None:
         for record in await self._desk.book.read(KeyStore.due_deletions, self._desk.now_ms(), AT_ONCE):
+            await self._note("key.delete", BEGUN, record)  # it cannot be undone, so it is recorded first
             await self._try("key.delete", record, self._delete)
 
     async def _rotate_due(self) -> None:
@@ -88,6 +90,9 @@ class Scheduler:
         except HwkmError as exc:
             outcome = exc.code
             self._log.warning("key not looked after", operation=operation, problem=str(exc))
+        await self._note(operation, outcome, record)
+
+    async def _note(self, operation: str, outcome: str, record: KeyRecord) -> None:
         arn = self._desk.names.key_arn(record.account, record.key_id)
         # The version that was current when its time came.
         entry = AuditEntry(self._caller, operation, outcome, key=arn, key_version=record.version)

@@ -56,7 +56,7 @@ async def test_a_rotation_wraps_everything_anew_and_retires_the_old_domain_key(t
         info = await rig.rotation_ended()
         assert (info.state, info.detail, info.generations) == ("idle", "", (2,))
         assert (info.versions, info.versions_left, info.refused) == (len(made), 0, 0)
-        assert rig.notes == [("domain.retire", "1")]
+        assert rig.notes == [("domain.retire", "begun", "1"), ("domain.retire", "ok", "1")]
         await check_ciphertexts(rig, made)
         await rig.domain.rotate()
         assert (await rig.rotation_ended()).generations == (3,)

@@ -141,6 +141,9 @@ def test_a_full_disk_answers_nothing_that_is_not_audited_and_is_emptied_some_day
         made = keys.generate(key)
         assert daemon.process is not None
         with full_disk(daemon.process.pid):
+            with pytest.raises(StorageUnavailable):
+                keys.generate(key)
+            done = daemon.asked_of_core()
             for act in (
                 lambda: keys.generate(key),
                 lambda: keys.decrypt(made.ciphertext),
@@ -151,6 +154,8 @@ def test_a_full_disk_answers_nothing_that_is_not_audited_and_is_emptied_some_day
             ):
                 with pytest.raises(StorageUnavailable):
                     act()
+            # Once the log takes no records, the hardware is not even asked.
+            assert daemon.asked_of_core() == done
         assert keys.decrypt(made.ciphertext) == made.plaintext
         shown = keys.show(key)
         assert (shown.version, shown.state) == (1, "enabled")

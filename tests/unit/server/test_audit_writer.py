@@ -82,6 +82,26 @@ async def test_a_full_disk_is_told_to_all_who_wait_and_passes(writer: AuditWrite
     assert verified(tmp_path / "audit").records == 2
 
 
+async def test_after_a_failure_the_log_is_tried_before_anything_is_done(
+    writer: AuditWriter, tmp_path: Path
+) -> None:
+    await writer.require(ENTRY.caller)
+    await writer.append(ENTRY)
+    size = segment_of(tmp_path).read_bytes().index(b"\0")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        for work in (writer.append(ENTRY), writer.require(ENTRY.caller)):
+            with pytest.raises(StorageUnavailable):
+                await work
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await writer.require(ENTRY.caller)
+    await writer.require(ENTRY.caller)
+    records = [record.operation for record in read(tmp_path / "audit")]
+    assert records == [ENTRY.operation, "audit.resume"]
+
+
 async def test_a_log_that_somebody_cut_takes_no_record_any_more(writer: AuditWriter, tmp_path: Path) -> None:
     await writer.append(ENTRY)
     await writer.append(ENTRY)

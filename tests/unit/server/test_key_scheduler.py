@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hwkm.audit.record import AuditEntry
-from hwkm.errors import CiphertextInvalid, KeyNotFound, KeyStateInvalid
+from hwkm.errors import CiphertextInvalid, KeyNotFound, KeyStateInvalid, StorageUnavailable
 from hwkm.server.keys.desk import DAY_MS
 from hwkm.server.keys.scheduler import Scheduler
 from tests.key_rig import CALLER, KeyWorld, Rig, call
@@ -21,8 +21,11 @@ class Log:
     """What was recorded: operation and outcome."""
 
     entries: list[tuple[str, str]] = field(default_factory=list)
+    is_full: bool = False
 
     async def append(self, entry: AuditEntry) -> None:
+        if self.is_full:
+            raise StorageUnavailable("no room for a record")
         assert entry.caller == CALLER
         assert entry.key is not None
         assert entry.key_version is not None
@@ -64,7 +67,27 @@ async def test_a_key_is_deleted_when_it_is_due_not_before_and_its_data_are_gone(
             await rig.keys.cancel_deletion(call(), key)
         other = await rig.create(alias="alias/a")
         assert (await rig.keys.show(call(), "alias/a")).arn == other
-    assert log.entries == [("key.delete", "ok")]
+    assert log.entries == [("key.delete", "begun"), ("key.delete", "ok")]
+
+
+async def test_nothing_is_destroyed_that_cannot_be_recorded(tmp_path: Path, log: Log) -> None:
+    world = KeyWorld(tmp_path)
+    async with scheduled(world, log) as (rig, scheduler):
+        key, other = await rig.create(), await rig.create()
+        ciphertext = await rig.encrypt(other, b"x")
+        await rig.keys.schedule_deletion(call(), key, 7)
+        world.now_ms += 7 * DAY_MS
+        rig.log_is_full = log.is_full = True
+        await scheduler.look_after()
+        await rig.domain.rotate()
+        await rig.found_log_full.wait()
+        assert (await rig.keys.show(call(), key)).state == "pending_deletion"
+        assert (await rig.domain.info()).generations == (1, 2)
+        rig.log_is_full = log.is_full = False
+        await scheduler.look_after()
+        assert (await rig.keys.show(call(), key)).state == "deleted"
+        assert (await rig.rotation_ended()).generations == (2,)
+        assert await rig.decrypt(ciphertext) == b"x"
 
 
 async def test_a_key_whose_deletion_was_cancelled_stays(tmp_path: Path, log: Log) -> None:
