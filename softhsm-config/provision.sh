@@ -20,7 +20,7 @@ run_packages='
     python3 python3-venv python3-dev build-essential pkg-config libffi-dev
     softhsm2 swtpm swtpm-tools tpm2-tools
     libtss2-dev libtss2-tcti-swtpm0|libtss2-tcti-swtpm0t64 libseccomp2'
-test_packages='git shellcheck spin systemd postgresql vagrant? curl jq rclone'
+test_packages='git shellcheck spin systemd postgresql vagrant? curl jq xxd rclone'
 
 say() { printf '%s\n' "provision: $*" >&2; }
 

@@ -28,7 +28,7 @@ from tuf.api.metadata import (
 from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
-from hwkm.errors import FormatError, SignatureMissing, SignatureRefused
+from hwkm.errors import FormatError, HwkmError, SignatureMissing, SignatureRefused
 from hwkm.fleet.cohort_list import LIST_PATH, CohortList
 from hwkm.fleet.list_log import LOG_FIELD, LogPolicy
 from hwkm.fleet.root_rules import ONLINE_ROLES, role_keys, verify_root_rules
@@ -135,6 +135,7 @@ def add_signature(metadata: TwoPartyMetadata, signer: Signer, root: Root, party:
     Raises:
         SignatureRefused: the key is not the party's for this role, has signed already, or it is not
             the party's turn.
+        HwkmError: what the signer raises.
     """
     role = metadata.signed.type
     key = next((key for key in role_keys(root, role) if key.keyid == signer.public_key.keyid), None)
@@ -147,7 +148,9 @@ def add_signature(metadata: TwoPartyMetadata, signer: Signer, root: Root, party:
     try:
         metadata.sign(signer, append=True)
     except (SecureSystemsError, RepositoryError, ValueError) as exc:
-        raise SignatureRefused(f"signing failed: {type(exc).__name__}") from exc
+        if isinstance(exc.__cause__, HwkmError):
+            raise exc.__cause__ from None
+        raise SignatureRefused(f"signing failed: {type(exc.__cause__ or exc).__name__}") from exc
 
 
 def signatures_of(metadata: TwoPartyMetadata, root: Root) -> Mapping[str, Key]:

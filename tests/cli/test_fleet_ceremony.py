@@ -3,61 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hwkm.cli.exits import ExitCode
+from tests.cli.conftest import Ceremony
+from tests.cli.documents import run
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "operations" / "ceremony.md"
-BLOCK = re.compile(r"^```(sh|toml file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def run(directory: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run shell lines with this checkout's ``hwkm``."""
-    scripts = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+pytestmark = pytest.mark.needs("swtpm", "swtpm_setup", "openssl")
 
 
-def follow(directory: Path) -> Iterator[tuple[str, str]]:
-    """Do what the document says; yield each script with what it printed."""
-    (directory / "passphrase").write_text("correct horse battery\n")
-    (directory / "passphrase").chmod(0o600)
-    (directory / "alpha.evidence.json").write_text('{"by": "this test"}\n')
-    for match in BLOCK.finditer(DOCUMENT.read_text()):
-        if match[2]:
-            (directory / match[2]).write_text(match[3])
-            continue
-        done = run(directory, match[3])
-        assert done.returncode == 0, f"{match[3]}\n{done.stdout}{done.stderr}"
-        yield match[3], done.stdout
-
-
-@pytest.fixture(scope="module")
-def ceremony(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, str]]]:
-    directory = tmp_path_factory.mktemp("ceremony")
-    return directory, list(follow(directory))
-
-
-def test_the_document_is_a_ceremony_that_works(ceremony: tuple[Path, list[tuple[str, str]]]) -> None:
+def test_the_document_is_a_ceremony_that_works(ceremony: Ceremony) -> None:
     directory, steps = ceremony
-    assert len(steps) == 9
+    assert len(steps) == 13
     printed = "".join(output for _, output in steps)
     assert printed.count("Verified: epoch 1, 1 cohort.") == 2
+    assert "hardware  its cohort key was made in one TPM and is fixed there for ever" in printed
     assert "published root 1" in printed
     assert "published list 1" in printed
     assert "published root 2" in printed
@@ -67,7 +32,7 @@ def test_the_document_is_a_ceremony_that_works(ceremony: tuple[Path, list[tuple[
 
 
 def test_a_dry_run_shows_what_is_signed_and_changes_nothing(
-    ceremony: tuple[Path, list[tuple[str, str]]],
+    ceremony: Ceremony,
 ) -> None:
     """What is proposed, and what each party signs, has one hash."""
     _, steps = ceremony
@@ -93,16 +58,14 @@ def test_a_dry_run_shows_what_is_signed_and_changes_nothing(
         ("hwkm fleet add-cosignature fleet 'x'", "checkpoint.pending"),
     ],
 )
-def test_what_cannot_be_done_says_why(
-    ceremony: tuple[Path, list[tuple[str, str]]], script: str, message: str
-) -> None:
+def test_what_cannot_be_done_says_why(ceremony: Ceremony, script: str, message: str) -> None:
     done = run(ceremony[0], script)
     assert done.returncode not in (0, 1), done.stderr
     assert message in done.stderr
 
 
 @pytest.fixture
-def keys(ceremony: tuple[Path, list[tuple[str, str]]], tmp_path: Path) -> Path:
+def keys(ceremony: Ceremony, tmp_path: Path) -> Path:
     """A directory with the keys and descriptions of a ceremony that has not begun."""
     for path in ceremony[0].iterdir():
         if path.is_file() and path.name != "witness.state":
@@ -160,6 +123,6 @@ def test_weak_keys_are_refused_at_import(keys: Path, arguments: list[str]) -> No
     assert "Ed25519, P-256, P-384, or RSA of at least 3072 bits" in done.stderr
 
 
-def test_show_for_programs(ceremony: tuple[Path, list[tuple[str, str]]]) -> None:
+def test_show_for_programs(ceremony: Ceremony) -> None:
     done = run(ceremony[0], "hwkm fleet show fleet --json")
     assert json.loads(done.stdout) == {"root": None, "list": None, "published_epoch": 1}

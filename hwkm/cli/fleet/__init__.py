@@ -25,6 +25,7 @@ class KeyPurpose(StrEnum):
     ONLINE = "online"
     LOG = "log"
     WITNESS = "witness"
+    PERSON = "person"
 
 
 FleetArgument = Annotated[
@@ -74,6 +75,29 @@ StateOption = Annotated[
         "--state", metavar="DIRECTORY", help="What was seen before; made at the first time, keep it."
     ),
 ]
+EkRootOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--ek-root",
+        metavar="FILE",
+        help="Root certificates (PEM) of makers of TPMs that you trust; repeatable.",
+    ),
+]
+ChallengerOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--challenger",
+        metavar="FILE",
+        help="Public key of somebody whose challenge to a TPM you believe; repeatable.",
+    ),
+]
+PersonKeyOption = Annotated[
+    Path, typer.Option("--key", metavar="FILE", help="Your key, by `hwkm fleet keygen --for person`.")
+]
+EvidenceFile = Annotated[Path, typer.Argument(metavar="FILE", help="The evidence of a cohort.")]
+
+evidence_app = typer.Typer(no_args_is_help=True, help="Evidence of where a cohort's key lives.")
+app.add_typer(evidence_app, name="evidence")
 
 
 @app.command("keygen")
@@ -89,14 +113,15 @@ def keygen(
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", metavar="NAME", help="Name of a log or witness, such as fleet.example.org/log."
+            "--name", metavar="NAME", help="Name of a log, witness or person, such as fleet.example.org/log."
         ),
     ] = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Make a key for a ceremony.
 
-    Keys of signers and of the online role are Ed25519 in PEM; those of logs and witnesses are in the form of signed notes and have a name.
+    Keys of signers and of the online role are Ed25519 in PEM; those of logs, witnesses and persons are in the form of signed notes and have a
+    name. A person signs evidence, and challenges TPMs.
 
     Example: `hwkm fleet keygen auditor.pem`
     """
@@ -155,7 +180,7 @@ def propose(
         Path,
         typer.Argument(
             metavar="COHORTS.TOML",
-            help="A table `[[cohort]]` for each: `name`, `public_key` (130 hex digits), `evidence` (a file).",
+            help="A table `[[cohort]]` for each: `name`, `evidence` (a file); `public_key` is checked if it is given.",
         ),
     ],
     days: ListDays = 90,
@@ -163,7 +188,7 @@ def propose(
 ) -> None:
     """Stage the next list of cohorts, for both parties to sign.
 
-    The whole list is given each time; its epoch is the last one plus one.
+    The whole list is given each time; its epoch is the last one plus one. Evidence that does not show what it should is refused.
     """
     from hwkm.cli.fleet import ceremony
 
@@ -304,6 +329,102 @@ def add_cosignature(
     from hwkm.cli.fleet import outside
 
     outside.add_cosignature(fleet=fleet, line=line)
+
+
+@app.command("audit")
+@reporting
+def audit(
+    source: SourceArgument,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root", metavar="FILE", help="The first root (1.root.json), if you have it from elsewhere."
+        ),
+    ] = None,
+    ek_root: EkRootOption = None,
+    challenger: ChallengerOption = None,
+    require_hardware: Annotated[
+        bool,
+        typer.Option("--require-hardware", help="Fail unless hardware proves where every cohort's key is."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check everything again that a fleet's public files prove, for somebody who trusts neither party.
+
+    Roots from the first one, the signatures of both parties, expiry, the log from its first entry with its witnesses, every list ever
+    announced, and the evidence of every cohort. Each line says on what it rests: what anybody computes from the files (`checked`), what
+    hardware proves (`hardware`), or only somebody's word (`operator`). It asks no daemon, remembers nothing, and exits with 19 if anything fails.
+
+    Example: `hwkm fleet audit https://fleet.example.org --root 1.root.json --ek-root maker.pem --challenger auditor.pub`
+    """
+    from hwkm.cli.fleet import audited
+
+    audited.audit(
+        source=source, root=root, ek_roots=ek_root or [], challengers=challenger or [],
+        require_hardware=require_hardware, as_json=as_json,
+    )  # fmt: skip
+
+
+@evidence_app.command("combine")
+@reporting
+def evidence_combine(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The evidence of the cohort; a new file.")],
+    members: Annotated[
+        list[Path], typer.Argument(metavar="MEMBER...", help="What `hwkmd evidence` wrote, of every member.")
+    ],
+) -> None:
+    """Put the evidence of all members of a cohort together.
+
+    Refused if one is missing or wrong, or they do not agree on key, numbers or how many they are.
+    """
+    from hwkm.cli.fleet import evidence
+
+    evidence.combine(out=out, members=members)
+
+
+@evidence_app.command("challenge")
+@reporting
+def evidence_challenge(
+    member: Annotated[
+        Path, typer.Argument(metavar="MEMBER", help="A first evidence of the member, by `hwkmd evidence`.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The challenge; a new file.")],
+    key: PersonKeyOption,
+) -> None:
+    """Challenge a member's TPM, as an outsider: `hwkmd evidence --challenge` answers.
+
+    Only the TPM whose maker certified its endorsement key can answer, and only if the attestation key is in it too. It proves that to
+    who challenges; others believe it as far as they believe you.
+    """
+    from hwkm.cli.fleet import evidence
+
+    evidence.challenge(member=member, out=out, key=key)
+
+
+@evidence_app.command("sign")
+@reporting
+def evidence_sign(file: EvidenceFile, key: PersonKeyOption) -> None:
+    """Sign the evidence of a cohort, as somebody who was present when it was made."""
+    from hwkm.cli.fleet import evidence
+
+    evidence.sign(file=file, key=key)
+
+
+@evidence_app.command("show")
+@reporting
+def evidence_show(
+    file: EvidenceFile,
+    ek_root: EkRootOption = None,
+    challenger: ChallengerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the evidence of a cohort, and say line by line what hardware proves and what is the operator's word.
+
+    Example: `hwkm fleet evidence show alpha.evidence.json --ek-root maker.pem --challenger auditor.pub`
+    """
+    from hwkm.cli.fleet import evidence
+
+    evidence.show(file=file, ek_roots=ek_root or [], challengers=challenger or [], as_json=as_json)
 
 
 @app.command("verify-android")

@@ -6,6 +6,7 @@ Paths in them are relative to the file.
 from __future__ import annotations
 
 import hashlib
+import time
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
@@ -15,12 +16,14 @@ from msgspec import Meta, structs
 from securesystemslib.signer import Key
 
 from hwkm.cli.fleet.keys import read_note_key, read_public
-from hwkm.client.fleet.publication import EVIDENCE_BYTES_MAX
-from hwkm.errors import ConfigError, FormatError
+from hwkm.errors import ConfigError, EvidenceRefused, FormatError
 from hwkm.fleet.ceremony import RoleKeys
 from hwkm.fleet.cohort_list import Cohort
+from hwkm.fleet.evidence.cohort import key_of, verify_cohort
+from hwkm.fleet.evidence.findings import Trust
 from hwkm.fleet.list_log import LogPolicy
 from hwkm.fleet.signing_keys import Party, import_public_key
+from hwkm.formats.evidence import COHORT_BYTES_MAX, CohortEvidence
 
 _FILE_BYTES_MAX: Final = 1024 * 1024
 
@@ -81,41 +84,56 @@ def read_cohorts_file(path: Path) -> tuple[list[Cohort], list[bytes]]:
 
     Raises:
         ConfigError: a file cannot be read, or a value is impossible.
-        FormatError: evidence is too large.
+        FormatError: evidence is malformed or too large.
+        EvidenceRefused: evidence does not show what it should, or is about another key.
     """
-    described = _read_toml(path, _CohortsFile).cohort
-    cohorts, evidence = [], []
-    for one in sorted(described, key=lambda cohort: cohort.name):
-        data = _read_evidence(path.parent / one.evidence)
-        evidence.append(data)
-        digest = hashlib.sha256(data).hexdigest()
-        try:
-            cohorts.append(
-                msgspec.convert({"evidence": digest, "name": one.name, "public_key": one.public_key}, Cohort)
-            )
-        except msgspec.ValidationError as exc:
-            raise ConfigError(f"{path}: cohort {one.name}: {exc}") from None
-    return cohorts, evidence
+    described = sorted(_read_toml(path, _CohortsFile).cohort, key=lambda cohort: cohort.name)
+    read = [_cohort(path, one) for one in described]
+    return [cohort for cohort, _ in read], [evidence for _, evidence in read]
+
+
+def _cohort(path: Path, described: _DescribedCohort) -> tuple[Cohort, bytes]:
+    """Return a cohort and its evidence, which is checked as far as no trust is needed."""
+    data = read_evidence(path.parent / described.evidence)
+    try:
+        evidence = CohortEvidence.parse(data)
+        key = described.public_key or key_of(evidence).hex()
+        listed = {"evidence": hashlib.sha256(data).hexdigest(), "name": described.name, "public_key": key}
+        cohort = msgspec.convert(listed, Cohort)
+        verify_cohort(evidence, Trust(int(time.time())), cohort.key)
+    except msgspec.ValidationError as exc:
+        raise ConfigError(f"{path}: cohort {described.name}: {exc}") from None
+    except FormatError as exc:
+        raise FormatError(f"{described.evidence}: {exc}") from exc
+    except EvidenceRefused as exc:
+        raise EvidenceRefused(f"{described.evidence}: {exc}") from exc
+    return cohort, data
 
 
 class _DescribedCohort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
-    public_key: str
     evidence: str
+    public_key: str = ""
 
 
 class _CohortsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cohort: tuple[_DescribedCohort, ...]
 
 
-def _read_evidence(path: Path) -> bytes:
+def read_evidence(path: Path) -> bytes:
+    """Read a file of evidence.
+
+    Raises:
+        ConfigError: it cannot be read.
+        FormatError: it is too large.
+    """
     try:
         with path.open("rb") as file:
-            data = file.read(EVIDENCE_BYTES_MAX + 1)
+            data = file.read(COHORT_BYTES_MAX + 1)
     except OSError as exc:
         raise ConfigError(f"{path}: {exc.strerror}") from exc
-    if len(data) > EVIDENCE_BYTES_MAX:
-        raise FormatError(f"{path}: evidence has at most {EVIDENCE_BYTES_MAX} bytes")
+    if len(data) > COHORT_BYTES_MAX:
+        raise FormatError(f"{path}: evidence has at most {COHORT_BYTES_MAX} bytes")
     return data
 
 

@@ -1,7 +1,7 @@
 """Keys of a ceremony: made, exported, and used, from files or from a PKCS#11 token.
 
 Key files are PEM (PKCS #8), encrypted under a passphrase; keys of logs and witnesses are in the form
-of C2SP's signed notes. A key in a token is named ``hsm:KEYID?label=TOKEN``, as in securesystemslib.
+of C2SP's signed notes. Keys in tokens: :mod:`hwkm.cli.fleet.token_keys`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Final
 
 import typer
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,25 +20,21 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from securesystemslib.exceptions import Error as SecureSystemsError
-from securesystemslib.signer import CryptoSigner, HSMSigner, Key, Signer, SSlibKey
+from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
 from hwkm.cli.fleet import KeyPurpose
+from hwkm.cli.fleet.token_keys import HSM_PREFIX, TokenKey, TokenPin
 from hwkm.cli.pin import obtain_new_pin, obtain_pin
 from hwkm.cli.printing import print_line
-from hwkm.errors import ConfigError, TokenUnavailable
+from hwkm.errors import ConfigError
 from hwkm.fleet.signing_keys import PUBLIC_KEY_BYTES_MAX, material
 from hwkm.secret import SecretBytes
 from hwkm.tlog.note_keys import KeyType, NoteKey, PrivateNoteKey
 
-_HSM: Final = "hsm:"
-_MODULE_VARIABLE: Final = "PYKCS11LIB"
-"""Where securesystemslib looks for the path of the token's library. A path is no secret."""
-
 
 def keygen(out: Path, purpose: KeyPurpose, name: str | None, passphrase_file: Path | None) -> None:
     """Make a key for a ceremony."""
-    if purpose in (KeyPurpose.LOG, KeyPurpose.WITNESS):
+    if purpose in (KeyPurpose.LOG, KeyPurpose.WITNESS, KeyPurpose.PERSON):
         private, public = _note_key(purpose, name)
     else:
         passphrase = (
@@ -48,16 +43,17 @@ def keygen(out: Path, purpose: KeyPurpose, name: str | None, passphrase_file: Pa
             else None
         )
         private, public = _signing_key(passphrase)
-    _write_new(out, private, 0o600)
-    _write_new(out.with_name(out.name + ".pub"), public, 0o644)
+    write_new(out, private, 0o600)
+    write_new(out.with_name(out.name + ".pub"), public, 0o644)
     print_line(f"Private key: {out}")
     print_line(f"Public key:  {out}.pub")
 
 
 def public_key(key: str, out: Path, module: Path | None, passphrase_file: Path | None) -> None:
     """Export the public key of a signing key in a PKCS#11 token."""
-    pem = material(_hsm_key(key, module, passphrase_file)).encode()
-    _write_new(out, pem + b"\n", 0o644)
+    with TokenPin(passphrase_file) as pin:
+        public = TokenKey.parse(key).public(module, pin)
+    write_new(out, material(public).encode() + b"\n", 0o644)
     print_line(f"Public key: {out}")
 
 
@@ -66,12 +62,11 @@ def load_signer(key: str, candidates: list[Key], module: Path | None, passphrase
 
     Raises:
         ConfigError: the key cannot be read, its passphrase is wrong, or it is none of the candidates.
-        TokenUnavailable: the token does not have it.
+        TokenError: the token does not have it, or refuses the PIN.
     """
-    if key.startswith(_HSM):
-        public = _hsm_key(key, module, passphrase_file)
-        known = _among(public, candidates)
-        return HSMSigner.from_priv_key_uri(key, known, lambda _: _pin_text(passphrase_file))
+    if key.startswith(HSM_PREFIX):
+        pin, named = TokenPin(passphrase_file), TokenKey.parse(key)
+        return named.signer(_among(named.public(module, pin), candidates), pin)
     private = _load_private(Path(key), passphrase_file)
     return CryptoSigner(private, _among(CryptoSigner(private).public_key, candidates))
 
@@ -121,7 +116,7 @@ def read_private_note_key(path: Path) -> PrivateNoteKey:
 
 def _note_key(purpose: KeyPurpose, name: str | None) -> tuple[bytes, bytes]:
     if name is None:
-        raise typer.BadParameter("keys of logs and witnesses have a name", param_hint="--name")
+        raise typer.BadParameter("keys of logs, witnesses and persons have a name", param_hint="--name")
     key = PrivateNoteKey(name, SecretBytes(secrets.token_bytes(32)))
     kind = KeyType.COSIGNATURE if purpose is KeyPurpose.WITNESS else KeyType.ED25519
     return f"{key.insecure_text()}\n".encode(), f"{key.public(kind)}\n".encode()
@@ -158,25 +153,6 @@ def _load_private(path: Path, passphrase_file: Path | None, *, ask: bool = True)
     return private  # type: ignore[return-value]  # CryptoSigner takes every kind that it knows
 
 
-def _hsm_key(uri: str, module: Path | None, passphrase_file: Path | None) -> SSlibKey:
-    if module is not None:
-        os.environ[_MODULE_VARIABLE] = str(module)
-    if not uri.startswith(_HSM):
-        raise typer.BadParameter("a key in a token is named hsm:KEYID?label=TOKEN")
-    keyid, _, query = uri.removeprefix(_HSM).partition("?")
-    label = query.removeprefix("label=") or None
-    try:
-        _, key = HSMSigner.import_(int(keyid or 2), label, lambda _: _pin_text(passphrase_file))
-    except (ValueError, SecureSystemsError) as exc:
-        raise TokenUnavailable(f"{uri}: {exc}") from exc
-    return key
-
-
-def _pin_text(passphrase_file: Path | None) -> str:
-    with obtain_pin("PIN of the token", passphrase_file, option="--passphrase-file") as pin:
-        return pin.expose().decode()
-
-
 def _among(key: SSlibKey, candidates: list[Key]) -> SSlibKey:
     """The key as the root names it, with its owner."""
     for known in candidates:
@@ -185,7 +161,12 @@ def _among(key: SSlibKey, candidates: list[Key]) -> SSlibKey:
     raise ConfigError("this key is none of those that the fleet's root names for this")
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        ConfigError: it is there, or cannot be written.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:

@@ -17,7 +17,7 @@ from hwkm.fleet.ceremony import METADATA_BYTES_MAX
 
 def verify(source: str, root: Path, state: Path, *, as_json: bool) -> None:
     """Verify a fleet's newest list as a client does, and remember what was seen."""
-    verified = Fleet(_read_root(root), source, state).refresh()
+    verified = Fleet(read_root(root), source, state).refresh()
     if as_json:
         cohorts = [
             {"name": one.name, "public_key": one.public_key.hex(), "evidence": one.evidence.hex()}
@@ -32,7 +32,7 @@ def verify(source: str, root: Path, state: Path, *, as_json: bool) -> None:
 
 def trust(source: str, root: Path) -> None:
     """Trust exactly the cohorts of this fleet from now on."""
-    verified = PinnedFleet().pin(_read_root(root), source)
+    verified = PinnedFleet().pin(read_root(root), source)
     print_line(f"Trusted: {count(len(verified.cohorts), 'cohort')} of epoch {verified.epoch}.", style="green")
     for cohort in verified.cohorts:
         print_line(f"  {cohort.name}  {fingerprint(cohort.public_key)}")
@@ -51,7 +51,12 @@ def add_cosignature(fleet: Path, line: str) -> None:
     print_line("Added. Run `hwkm fleet publish` again.")
 
 
-def _read_root(path: Path) -> bytes:
+def read_root(path: Path) -> bytes:
+    """Read a root's file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return file.read(METADATA_BYTES_MAX + 1)

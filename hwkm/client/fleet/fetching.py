@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from tuf.api.exceptions import DownloadHTTPError
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
 from tuf.ngclient import FetcherInterface
 from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 
-from hwkm.errors import ConfigError
+from hwkm.errors import ConfigError, FormatError, ListUnavailable
 
 _CHUNK_BYTES: Final = 64 * 1024
 
@@ -28,6 +28,42 @@ class FileFetcher(FetcherInterface):
         with file:
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
+
+
+class FleetFiles:
+    """The files of a fleet, by their paths below its address."""
+
+    def __init__(self, source: str) -> None:
+        """Take a directory or an address.
+
+        Raises:
+            ConfigError: it is neither.
+        """
+        self.base_url = base_url_of(source)
+        self.fetcher = fetcher_of(self.base_url)
+
+    def fetch(self, path: str, bytes_max: int) -> bytes:
+        """Return a file of so many bytes at most.
+
+        Raises:
+            FormatError: it is larger.
+            ListUnavailable: it cannot be fetched.
+        """
+        try:
+            return self.fetcher.download_bytes(f"{self.base_url}/{path}", bytes_max)
+        except DownloadLengthMismatchError as exc:
+            raise FormatError(f"a file of the fleet is larger than it may be: {exc}") from exc
+        except DownloadError as exc:
+            raise ListUnavailable(f"the fleet's files cannot be fetched: {exc}") from exc
+
+    def fetch_if_there(self, path: str, bytes_max: int) -> bytes | None:
+        """Return a file, or None if the fleet has none of that name. Raises as :meth:`fetch`."""
+        try:
+            return self.fetch(path, bytes_max)
+        except ListUnavailable as exc:
+            if isinstance(exc.__cause__, DownloadHTTPError) and exc.__cause__.status_code == 404:
+                return None
+            raise
 
 
 def base_url_of(source: str) -> str:

@@ -30,12 +30,11 @@ from hwkm.fleet.ceremony import METADATA_BYTES_MAX, encode_metadata, parse_metad
 from hwkm.fleet.cohort_list import LIST_BYTES_MAX, LIST_PATH, CohortList
 from hwkm.fleet.list_log import EntryKind, LogEntry, LogPolicy, verified_checkpoint
 from hwkm.fleet.log_files import files_between
+from hwkm.formats.evidence import COHORT_BYTES_MAX
 from hwkm.tlog.checkpoint import Checkpoint
 from hwkm.tlog.merkle import leaf_hash, root_of
 from hwkm.tlog.note import NOTE_BYTES_MAX, NoteSignature, SignedNote
 from hwkm.tlog.note_keys import PrivateNoteKey
-
-EVIDENCE_BYTES_MAX: Final = 16 * 1024 * 1024
 
 _STAGED_ROOT: Final = "staged/root.json"
 _STAGED_TARGETS: Final = "staged/targets.json"
@@ -118,7 +117,7 @@ class FleetDirectory:
         """
         name = f"evidence/{digest}.json"
         area = "staged" if self._has(f"staged/{name}") else "public"
-        data = self._read(f"{area}/{name}", EVIDENCE_BYTES_MAX)
+        data = self._read(f"{area}/{name}", COHORT_BYTES_MAX)
         if hashlib.sha256(data).hexdigest() != digest:
             raise FormatError(f"{area}/{name} has other content than its name says")
         return data

@@ -21,7 +21,7 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater, UpdaterConfig
 
 from hwkm.client.cohort import VerifiedCohort, by_fleet
-from hwkm.client.fleet.fetching import base_url_of, fetcher_of
+from hwkm.client.fleet.fetching import FleetFiles
 from hwkm.client.fleet.log_files import fetch_checkpoint, fetch_entries
 from hwkm.client.fleet.state import Accepted, FleetState, FollowedLog, read_accepted, write_accepted
 from hwkm.errors import (
@@ -73,8 +73,7 @@ class Fleet:
         """
         verify_root_rules(parse_metadata(Root, pinned_root).signed)
         self._pinned_root = pinned_root
-        self._base_url = base_url_of(source)
-        self._fetcher = fetcher_of(self._base_url)
+        self._files = FleetFiles(source)
         self._state = FleetState(state)
 
     def refresh(self) -> VerifiedFleet:
@@ -105,20 +104,16 @@ class Fleet:
     def _follow_log(self, draft: Path, before: Accepted | None) -> LogState:
         """Follow the log from where it was left; the root in force must be the newest in it."""
         root = _read(Root, draft, "root.json")
-        checkpoint = verified_checkpoint(fetch_checkpoint(self._fetch), LogPolicy.of(root))
+        checkpoint = verified_checkpoint(fetch_checkpoint(self._files.fetch), LogPolicy.of(root))
         state = before.log.state() if before else None
         if state is not None and state.origin != checkpoint.checkpoint.origin:
             state = None  # both parties have moved the fleet to another log
         known = state.size if state else 0
-        entries = fetch_entries(self._fetch, known, checkpoint.checkpoint.size)
+        entries = fetch_entries(self._files.fetch, known, checkpoint.checkpoint.size)
         followed = follow(state, checkpoint, entries)
         root_bytes = (draft / _TUF_DIRECTORY / "root.json").read_bytes()
         verify_newest(followed, EntryKind.ROOT, root.version, hashlib.sha256(root_bytes).digest())
         return followed
-
-    def _fetch(self, path: str, bytes_max: int) -> bytes:
-        with _translated():
-            return self._fetcher.download_bytes(f"{self._base_url}/{path}", bytes_max)
 
     def _fetch_list(self, draft: Path) -> bytes:
         """Run TUF's client workflow in ``draft``; return the list's bytes."""
@@ -129,10 +124,10 @@ class Fleet:
         with _translated():
             updater = Updater(
                 str(directory),
-                f"{self._base_url}/metadata/",
+                f"{self._files.base_url}/metadata/",
                 str(targets),
-                f"{self._base_url}/targets/",
-                fetcher=self._fetcher,
+                f"{self._files.base_url}/targets/",
+                fetcher=self._files.fetcher,
                 config=_limits(),
                 bootstrap=self._pinned_root,
             )

@@ -7,9 +7,8 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from tuf.api.exceptions import DownloadError
 
-from hwkm.client.fleet.fetching import base_url_of, fetcher_of
+from hwkm.client.fleet.fetching import FleetFiles
 from hwkm.client.fleet.log_files import PENDING, fetch_checkpoint, fetch_entries
 from hwkm.client.fleet.state import FollowedLog
 from hwkm.errors import ConfigError, ListUnavailable
@@ -28,8 +27,7 @@ class Witness:
             ConfigError: the source is neither.
         """
         self._policy = LogPolicy(log_key)
-        self._base_url = base_url_of(source)
-        self._fetcher = fetcher_of(self._base_url)
+        self._fetch = FleetFiles(source).fetch
         self._state = state
 
     def cosign(self, key: PrivateNoteKey, time_s: int) -> str:
@@ -58,12 +56,6 @@ class Witness:
             return fetch_checkpoint(self._fetch, PENDING)
         except ListUnavailable:
             return fetch_checkpoint(self._fetch)
-
-    def _fetch(self, path: str, bytes_max: int) -> bytes:
-        try:
-            return self._fetcher.download_bytes(f"{self._base_url}/{path}", bytes_max)
-        except DownloadError as exc:
-            raise ListUnavailable(f"the log cannot be fetched: {exc}") from exc
 
     def _seen(self) -> LogState | None:
         try:
