@@ -2,6 +2,7 @@
 #
 #   make demo [TOKEN=tpm]   watch a recovery key come back for the right PIN, and only for it
 #   make demo-keys [TOKEN=tpm]   watch a tenant's file survive rotations, and stay closed to another tenant
+#   make demo-fleet [TOKEN=tpm]  watch three machines share a key, two parties sign for it, and a phone refuse another
 #   make check              format, lint, types, import contracts, fast tests
 #   make test               everything: check, and the tests on real tokens
 #   make attack             the attacks on the attempt limit, on SoftHSM and swtpm
@@ -38,7 +39,7 @@ FAST_TESTS := $(wildcard tests/unit tests/vectors tests/model tests/fuzz tests/p
 
 # The system packages: fewer for those who only run it.
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
-PROFILE := $(if $(filter-out demo demo-keys bench venv docs lock clean,$(GOALS)),test,run)
+PROFILE := $(if $(filter-out demo demo-keys demo-fleet bench venv docs lock clean,$(GOALS)),test,run)
 
 # Stamps are keyed on what they were made from, so a second run does nothing, and a moved
 # checkout, another interpreter or a new lock makes the environment anew.
@@ -51,7 +52,7 @@ INTEROP := .venv-interop
 INTEROP_LOCKS := requirements/interop.txt requirements/interop-js/package.json requirements/interop-js/package-lock.json
 INTEROP_ENVIRONMENT := $(INTEROP)/.made-from-$(shell { cat $(INTEROP_LOCKS); echo '$(PYTHON) $(CURDIR)'; } | sha256sum | cut -c1-16)
 
-.PHONY: demo demo-keys check test attack model hunt bench docs lock clean venv interop lock-js system
+.PHONY: demo demo-keys demo-fleet check test attack model hunt bench docs lock clean venv interop lock-js system
 .PHONY: static format-check lint types imports shell docs-check format
 
 # --- what people call ------------------------------------------------------------------------
@@ -61,6 +62,9 @@ demo: venv
 
 demo-keys: venv
 	@$(BIN)/python -m demo --story keys --token $(TOKEN)
+
+demo-fleet: venv
+	@$(BIN)/python -m demo --story fleet --token $(TOKEN)
 
 check: static
 	@$(PYTEST) -m "not slow" $(PYTEST_ARGS) $(FAST_TESTS)

@@ -1,4 +1,4 @@
-"""``python -m demo --story vaults|keys --token softhsm|tpm``."""
+"""``python -m demo --story vaults|keys|fleet --token softhsm|tpm``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from demo import audit_log, key_story, story
+from demo import audit_log, fleet_stage, key_story, story
+from demo.fleet_stage import MakeToken
 from demo.machine import Service, Token, softhsm, software_tpm
 from demo.stage import Person, Unexpected
 
@@ -32,8 +33,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _leave)
     began = time.monotonic()
     try:
-        with _directory() as directory, _TOKENS[kind](directory / "token") as token:
-            play(directory, token)
+        with _directory() as directory:
+            play(directory, _TOKENS[kind])
     except Unexpected as exc:
         print(f"\ndemo: NOT AS PROMISED: {exc}", file=sys.stderr)
         return 1
@@ -41,6 +42,14 @@ def main() -> int:
         return 128 + signal.SIGINT
     print(f"\nAll as promised, in {time.monotonic() - began:.0f} s. Nothing is left running.")
     return 0
+
+
+def _on_one_token(play: Callable[[Path, Token], None]) -> Callable[[Path, MakeToken], None]:
+    def play_on_it(directory: Path, make_token: MakeToken) -> None:
+        with make_token(directory / "token") as token:
+            play(directory, token)
+
+    return play_on_it
 
 
 def _play_vaults(directory: Path, token: Token) -> None:
@@ -86,7 +95,11 @@ def _play_keys(directory: Path, token: Token) -> None:
     key_story.verify_audit(cast)
 
 
-_STORIES: Final = {"vaults": _play_vaults, "keys": _play_keys}
+_STORIES: Final = {
+    "vaults": _on_one_token(_play_vaults),
+    "keys": _on_one_token(_play_keys),
+    "fleet": fleet_stage.play,
+}
 
 
 def _operator(directory: Path, service: Service, token: Token) -> Person:

@@ -1,4 +1,4 @@
-"""``make demo`` and ``make demo-keys``: as promised, and nothing is left."""
+"""``make demo``, ``make demo-keys`` and ``make demo-fleet``: as promised, and nothing is left."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
+_SOFTHSM = pytest.mark.needs("softhsm2-util")
+_SWTPM = pytest.mark.needs("swtpm")
+
+
 @pytest.mark.parametrize(
-    "token",
+    ("token", "story"),
     [
-        pytest.param("softhsm", marks=pytest.mark.needs("softhsm2-util")),
-        pytest.param("tpm", marks=pytest.mark.needs("swtpm")),
+        pytest.param("softhsm", "vaults", marks=_SOFTHSM),
+        pytest.param("softhsm", "keys", marks=_SOFTHSM),
+        pytest.param("softhsm", "fleet", marks=_SOFTHSM),
+        pytest.param("tpm", "vaults", marks=_SWTPM),
+        pytest.param("tpm", "keys", marks=_SWTPM),
     ],
 )
-@pytest.mark.parametrize("story", ["vaults", "keys"])
 def test_the_demonstration_is_as_promised_and_leaves_nothing(token: str, story: str) -> None:
     directory = short_directory()
     done = subprocess.run(
