@@ -12,6 +12,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tpm2_pytss.constants import ESYS_TR, TPM2_ALG, TPMA_NV
+from tpm2_pytss.types import TPM2B_NV_PUBLIC, TPMS_NV_PUBLIC
 
 from hwkm.crypto.p256 import load_point
 from hwkm.errors import EvidenceRefused, EvidenceUnavailable
@@ -24,6 +26,7 @@ from hwkm.formats.tpm_structures import parse_ecc_public
 from hwkm.secret import SecretBytes
 from hwkm.tlog.note_keys import KeyType, PrivateNoteKey
 from hwkm.tokens.tpm import templates
+from hwkm.tokens.tpm.connection import Connection
 from hwkm.wire import core_messages as wire
 from tests.contract.devices import Device, MemoryDevice, SwtpmDevice, opened, provision
 from tests.core_process import CoreProcess, core_settings
@@ -152,6 +155,29 @@ class TestChallenge:
             token.answer(challenge)
 
 
+def test_certificates_above_the_tpms_own_are_read_from_the_tpm(
+    certified: SwtpmDevice, maker: TpmMaker, tmp_path: Path
+) -> None:
+    """As some makers put them there (TCG EK Credential Profile): one after the other, and padded."""
+    (der,) = maker.intermediates_der()
+    define_index(certified, 0x01C00100, der + bytes(16))
+    with opened(certified) as token:
+        module = evidence(token, make_challenge(evidence(token), AUDITOR, drawn())).statement.module
+    assert isinstance(module, TpmModule)
+    assert module.endorsement is not None
+    assert module.endorsement.intermediates == (der.hex(),)
+
+
+def test_an_endorsement_hierarchy_with_a_secret_gives_no_evidence(certified: SwtpmDevice) -> None:
+    connection = Connection(f"swtpm:path={certified.socket_path}")
+    try:
+        connection.esapi.hierarchy_change_auth(ESYS_TR.ENDORSEMENT, b"secret")
+    finally:
+        connection.close()
+    with opened(certified) as token, pytest.raises(EvidenceUnavailable, match="authorisation value"):
+        evidence(token)
+
+
 def test_the_rules_ask_for_the_attributes_that_keys_are_made_with() -> None:
     assert int(rules.COHORT) == int(templates.COHORT_ATTRIBUTES)
     assert int(rules.AUDIT) == int(templates.AUDIT_ATTRIBUTES)
@@ -203,6 +229,21 @@ def with_intermediates(member: MemberEvidence, device: SwtpmDevice, maker: TpmMa
     assert answer is not None
     with opened(device) as token:
         return evidence(token, answer.challenge, maker.intermediates_der())
+
+
+def define_index(device: SwtpmDevice, index: int, data: bytes) -> None:
+    """Put data into the TPM's memory as its maker does, readable for all."""
+    attributes = TPMA_NV.OWNERWRITE | TPMA_NV.AUTHREAD | TPMA_NV.OWNERREAD | TPMA_NV.NO_DA
+    public = TPM2B_NV_PUBLIC(
+        TPMS_NV_PUBLIC(nvIndex=index, nameAlg=TPM2_ALG.SHA256, attributes=attributes, dataSize=len(data))
+    )
+    connection = Connection(f"swtpm:path={device.socket_path}")
+    try:
+        item = connection.esapi.nv_define_space(b"", public)
+        for at in range(0, len(data), 512):
+            connection.esapi.nv_write(item, data[at : at + 512], at, ESYS_TR.OWNER)
+    finally:
+        connection.close()
 
 
 def flipped(data: bytes, at: int) -> bytes:

@@ -134,8 +134,12 @@ def _verify_purpose(certificate: x509.Certificate) -> None:
     """A certificate authority also certifies other keys than those in TPMs."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         return  # the TCG EK Credential Profile recommends it, and old certificates have none
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise EvidenceRefused(
+            "a certificate of the endorsement key has extensions that cannot be read"
+        ) from None
     if _EK_CERTIFICATE not in usage:
         raise EvidenceRefused("the certificate is not that of an endorsement key")
 
