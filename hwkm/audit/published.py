@@ -80,6 +80,8 @@ class Published:
         try:
             return files.read_at_most(path, KEY_BYTES_MAX).decode().strip()
         except FileNotFoundError:
+            if not self.directory.is_dir():
+                raise AuditError(f"there is no directory {self.directory}") from None
             raise AuditError(f"{path} is missing: nothing was signed yet, or it was removed") from None
         except UnicodeDecodeError:
             raise AuditError(f"{path} holds no key") from None

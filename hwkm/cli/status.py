@@ -26,6 +26,7 @@ def _facts(found: Status) -> dict[str, object]:
         "daemon": f"hwkmd {found.version}",
         "state": found.state + (f" ({found.detail})" if found.detail else ""),
         "vaults": found.vaults,
+        "keys": found.keys,
         "epoch": found.epoch,
         "core restarts": found.core_restarts,
         "hardening": ", ".join(found.hardening) or "none",

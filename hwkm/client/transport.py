@@ -103,6 +103,8 @@ def _translated(socket_path: Path) -> Iterator[None]:
         yield
     except httpx.ConnectError as exc:
         raise _no_connection(socket_path, _errno_of(exc)) from exc
+    except httpx.ReadTimeout as exc:
+        raise Unavailable("the daemon took the request and did not answer in time") from exc
     except httpx.HTTPError as exc:
         raise Unavailable(f"the connection to the daemon was lost ({type(exc).__name__})") from exc
 

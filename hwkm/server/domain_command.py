@@ -12,6 +12,7 @@ import typer
 
 from hwkm.errors import DomainRotating, HwkmError, Unavailable
 from hwkm.server.config import DEFAULT_CONFIG_PATH, load_config
+from hwkm.server.config_option import ConfigPath
 from hwkm.server.moved_file import digest_of, read_file, read_pages, write_new
 from hwkm.server.own_client import ask_daemon
 from hwkm.wire import operations
@@ -21,7 +22,6 @@ POLL_S: Final = 0.2
 
 domain_app: Final = typer.Typer(no_args_is_help=True, help="The domain keys, which wrap all other keys.")
 OutputFile = Annotated[Path, typer.Argument(help="Written; it must not be there yet.")]
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
 
 
 class RotationBlocked(HwkmError):
@@ -29,9 +29,14 @@ class RotationBlocked(HwkmError):
 
 
 @domain_app.command()
-def status(config: ConfigPath = DEFAULT_CONFIG_PATH) -> None:
+def status(
+    config: ConfigPath = DEFAULT_CONFIG_PATH,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Show the domain keys and how far a rotation is."""
-    typer.echo("\n".join(_lines(_ask(config))))
+    info = ask_daemon(load_config(config).socket_path, operations.DOMAIN_STATUS)
+    assert isinstance(info, DomainInfo)
+    typer.echo(msgspec.json.encode(info).decode() if as_json else "\n".join(_lines(info)))
 
 
 @domain_app.command()
@@ -121,12 +126,6 @@ def _pages(socket_path: Path, wanted: ExportKeys) -> Iterator[bytes]:
         if exported.page.next is None:
             return
         wanted = msgspec.structs.replace(wanted, after=exported.page.next)
-
-
-def _ask(config: Path) -> DomainInfo:
-    info = ask_daemon(load_config(config).socket_path, operations.DOMAIN_STATUS)
-    assert isinstance(info, DomainInfo)
-    return info
 
 
 def _poll(socket_path: Path) -> DomainInfo:

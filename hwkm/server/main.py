@@ -100,6 +100,7 @@ def init(
     for line in made.inventory.objects:
         typer.echo(f"made {line}")
     typer.echo(f"cohort {made.cohort_digest}")
+    typer.echo("next: hwkmd serve, or systemctl start hwkmd; then hwkm status", err=True)
 
 
 @app.command()

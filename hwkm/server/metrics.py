@@ -73,6 +73,12 @@ class Metrics:
         self.audit_syncs = Counter(
             "hwkm_audit_syncs", "Times that audit records were made durable.", registry=self.registry
         )
+        self.audit_failing = self._gauge(
+            "hwkm_audit_failing", "1 while the audit log takes no records, and so nothing is done."
+        )
+        self.audit_unsigned = self._gauge(
+            "hwkm_audit_unsigned_records", "Audit records that no signed checkpoint covers yet."
+        )
         self.audit_records = Counter(
             "hwkm_audit_records", "Audit records made durable.", registry=self.registry
         )

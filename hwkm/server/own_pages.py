@@ -59,7 +59,7 @@ class OwnPages:
         elif self._desk.audit.failure:
             health = Health(False, self._desk.audit.failure)
         else:
-            health = Health(True, "")
+            health = Health(True, self._desk.checkpoints.failure)
         return answers.answer(200 if health.ready else 503, msgspec.json.encode(health))
 
     async def _metrics(self) -> Response:
@@ -67,6 +67,8 @@ class OwnPages:
         metrics.connections.set(self._connections.total)
         metrics.requests_in_flight.set(self._in_flight.count)
         metrics.vaults.set(self._desk.records.vaults)
+        metrics.audit_failing.set(bool(self._desk.audit.failure))
+        metrics.audit_unsigned.set(self._desk.audit.size - self._desk.audit.signed_size)
         metrics.core_ready.set(supervisor.state == "ready")
         metrics.core_queue_depth.set(supervisor.queue_depth)
         metrics.core_restarts.inc(supervisor.restarts - self._restarts_counted)

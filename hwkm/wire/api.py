@@ -178,6 +178,8 @@ class Status(_Body, frozen=True, kw_only=True):
     core_pid: Count
     hardening: tuple[str, ...]
     vaults: Count
+    keys: Count
+    """Customer master keys that were not deleted."""
 
 
 class VaultInfo(_Body, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ STATUS = Status(
     core_pid=2,
     hardening=("memory-locked",),
     vaults=0,
+    keys=0,
 )
 
 

@@ -31,6 +31,7 @@ async def status(desk: Desk, _call: Call[Nothing]) -> Status:
         core_pid=supervisor.core_pid or 0,
         hardening=() if ready is None else ready.hardening,
         vaults=desk.records.vaults,
+        keys=desk.book.keys,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -51,6 +52,9 @@ def test_everything_decrypts_after_the_core_and_then_the_daemon_were_killed(daem
     status = daemon.command("domain", "status").stdout
     assert "domain key   3" in status
     assert "older ones" not in status
+    as_json = json.loads(daemon.command("domain", "status", "--json").stdout)
+    assert (as_json["generations"], as_json["versions_left"]) == ([3], 0)
+    assert daemon.status().keys == KEYS
     with daemon.http() as http:
         assert KeyHttp(http).decrypt(made[0].ciphertext, n="0") == made[0].plaintext
 

@@ -156,6 +156,7 @@ def test_a_full_disk_answers_nothing_that_is_not_audited_and_is_emptied_some_day
                     act()
             # Once the log takes no records, the hardware is not even asked.
             assert daemon.asked_of_core() == done
+            assert daemon.metrics()["hwkm_audit_failing"] == 1
         assert keys.decrypt(made.ciphertext) == made.plaintext
         shown = keys.show(key)
         assert (shown.version, shown.state) == (1, "enabled")
