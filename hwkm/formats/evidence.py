@@ -8,7 +8,7 @@ keys in order, no spaces, one newline at the end; bytes are lower-case hex. What
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, ClassVar, Final, Self
 
 import msgspec
 from msgspec import Meta
@@ -35,6 +35,34 @@ _Facts = Annotated[dict[_Text, Annotated[str, Meta(max_length=2048)]], Meta(max_
 
 class _Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base: strict, and never changed."""
+
+
+class _File(_Evidence, frozen=True):
+    """Base of what is a file: ``BYTES_MAX`` and ``WHAT`` say how large, and how errors name it."""
+
+    BYTES_MAX: ClassVar[int]
+    WHAT: ClassVar[str]
+
+    def encode(self) -> bytes:
+        """Return the file."""
+        return msgspec.json.encode(self, order="sorted") + b"\n"
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read the file.
+
+        Raises:
+            FormatError: it is not one, too large, or not in its one spelling.
+        """
+        if len(data) > cls.BYTES_MAX:
+            raise FormatError(f"{cls.WHAT} has at most {cls.BYTES_MAX} bytes")
+        try:
+            parsed = msgspec.json.decode(data, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise FormatError(f"not {cls.WHAT}: {exc}") from None
+        if parsed.encode() != data:
+            raise FormatError(f"{cls.WHAT} is not in its one spelling")
+        return parsed
 
 
 class Attestation(_Evidence, frozen=True, kw_only=True):
@@ -94,12 +122,15 @@ class Software(_Evidence, frozen=True, kw_only=True):
     versions: _Facts
 
 
-class Challenge(_Evidence, frozen=True, kw_only=True):
+class Challenge(_File, frozen=True, kw_only=True):
     """A secret that only one TPM can read, and only beside one attestation key; made by an outsider.
 
     ``attestation`` is the Name of that key, ``endorsement`` the SHA-256 of the endorsement key's public area,
     ``credential`` TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET, ``commitment`` the secret's SHA-256.
     """
+
+    BYTES_MAX: ClassVar[int] = MEMBER_BYTES_MAX
+    WHAT: ClassVar[str] = "a challenge"
 
     attestation: Annotated[str, Meta(pattern=r"^000b[0-9a-f]{64}\Z")]
     challenger: _KeyText
@@ -113,19 +144,6 @@ class Challenge(_Evidence, frozen=True, kw_only=True):
         """Return what the challenger signs."""
         fields = (self.endorsement, self.attestation, self.credential, self.commitment)
         return "hwkm evidence challenge v1\n" + "".join(f"{field}\n" for field in fields)
-
-    def encode(self) -> bytes:
-        """Return the file."""
-        return _encode(self)
-
-    @classmethod
-    def parse(cls, data: bytes) -> Challenge:
-        """Read the file.
-
-        Raises:
-            FormatError: it is not one, or not in its one spelling.
-        """
-        return _parse(data, cls, MEMBER_BYTES_MAX, "a challenge")
 
 
 class Answer(_Evidence, frozen=True, kw_only=True):
@@ -154,24 +172,14 @@ class Statement(_Evidence, frozen=True, kw_only=True):
         return hashlib.sha256(EVIDENCE + b"\0" + msgspec.json.encode(self, order="sorted")).digest()
 
 
-class MemberEvidence(_Evidence, frozen=True, kw_only=True):
+class MemberEvidence(_File, frozen=True, kw_only=True):
     """A statement, signed by the member's audit key (r and s)."""
+
+    BYTES_MAX: ClassVar[int] = MEMBER_BYTES_MAX
+    WHAT: ClassVar[str] = "the evidence of a member"
 
     signature: _Raw64
     statement: Statement
-
-    def encode(self) -> bytes:
-        """Return the file."""
-        return _encode(self)
-
-    @classmethod
-    def parse(cls, data: bytes) -> MemberEvidence:
-        """Read the file.
-
-        Raises:
-            FormatError: it is not one, or not in its one spelling.
-        """
-        return _parse(data, cls, MEMBER_BYTES_MAX, "the evidence of a member")
 
 
 class Presence(_Evidence, frozen=True, kw_only=True):
@@ -181,33 +189,20 @@ class Presence(_Evidence, frozen=True, kw_only=True):
     signature: _Raw64
 
 
-class CohortEvidence(_Evidence, frozen=True, kw_only=True):
+class CohortEvidence(_File, frozen=True, kw_only=True):
     """The evidence of all members of a cohort, in the order of their numbers, and who was present."""
+
+    BYTES_MAX: ClassVar[int] = COHORT_BYTES_MAX
+    WHAT: ClassVar[str] = "the evidence of a cohort"
 
     format: Annotated[int, Meta(ge=1, le=1)] = 1
     members: Annotated[tuple[MemberEvidence, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
     present: Annotated[tuple[Presence, ...], Meta(max_length=PRESENT_MAX)] = ()
 
-    def encode(self) -> bytes:
-        """Return the file, whose SHA-256 stands in the list."""
-        return _encode(self)
-
-    @classmethod
-    def parse(cls, data: bytes) -> CohortEvidence:
-        """Read the file.
-
-        Raises:
-            FormatError: it is not one, or not in its one spelling.
-        """
-        return _parse(data, cls, COHORT_BYTES_MAX, "the evidence of a cohort")
-
     def signed_text(self) -> str:
         """Return what those present sign: all members' evidence, by its SHA-256."""
         members = msgspec.json.encode(self.members, order="sorted")
         return f"hwkm evidence presence v1\n{hashlib.sha256(members).hexdigest()}\n"
-
-
-_File = TypeVar("_File", Challenge, MemberEvidence, CohortEvidence)
 
 
 def nonce_of(challenge: Challenge) -> bytes:
@@ -218,19 +213,3 @@ def nonce_of(challenge: Challenge) -> bytes:
 def extra_data(nonce: bytes) -> bytes:
     """Return what a TPM signs along with each thing that it says for this statement, 32 bytes."""
     return hashlib.sha256(EVIDENCE_NONCE + b"\0" + nonce).digest()
-
-
-def _encode(value: _Evidence) -> bytes:
-    return msgspec.json.encode(value, order="sorted") + b"\n"
-
-
-def _parse(data: bytes, kind: type[_File], most: int, what: str) -> _File:
-    if len(data) > most:
-        raise FormatError(f"{what} has at most {most} bytes")
-    try:
-        parsed = msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise FormatError(f"not {what}: {exc}") from None
-    if _encode(parsed) != data:
-        raise FormatError(f"{what} is not in its one spelling")
-    return parsed
