@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from hwkm.cli.connection import connect
+from hwkm.cli.connection import AnyVaultClient, connect_vaults
 from hwkm.cli.options import (
     SOCKET_DEFAULT,
     CohortKeyFileOption,
@@ -22,7 +22,7 @@ from hwkm.cli.printing import count, print_json, print_line, say, size
 from hwkm.cli.progress import bytes_bar
 from hwkm.cli.reporting import reporting
 from hwkm.cli.vault_view import pin_word
-from hwkm.client import VaultClient, backup
+from hwkm.client import backup
 from hwkm.client.backup import Tally
 from hwkm.client.backup.output import refuse_existing
 from hwkm.client.framework import Recovered
@@ -54,7 +54,7 @@ def encrypt(
     refuse_existing(output)
     total = backup.content_bytes(path)
     with (
-        connect(socket, cohort_key_file) as client,
+        connect_vaults(socket, cohort_key_file) as client,
         _opened(client, vault, pin_file) as (info, recovered),
     ):
         key = client.ensure_application_key(recovered, PURPOSE)
@@ -90,7 +90,7 @@ def restore(
     header = backup.unverified_header(file)
     total = file.stat().st_size
     with (
-        connect(socket, cohort_key_file) as client,
+        connect_vaults(socket, cohort_key_file) as client,
         _opened(client, header.handle.hex(), pin_file) as (info, recovered),
         bytes_bar("restoring", total) as progress,
     ):
@@ -102,7 +102,9 @@ def restore(
 
 
 @contextmanager
-def _opened(client: VaultClient, vault: str, pin_file: Path | None) -> Iterator[tuple[VaultInfo, Recovered]]:
+def _opened(
+    client: AnyVaultClient, vault: str, pin_file: Path | None
+) -> Iterator[tuple[VaultInfo, Recovered]]:
     info = client.find(vault)
     with obtain_pin(f"{pin_word(info)} of vault {info.name}", pin_file) as pin:
         recovered = client.open(info.handle, pin)

@@ -3,27 +3,69 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
-from hwkm.client import CohortTrust, FixedCohort, KnownCohort, VaultClient
-from hwkm.client.trust import config_directory, read_cohort_key_file
+import click
+from click.core import ParameterSource
+
+from hwkm.client import CohortTrust, FixedCohort, FleetVaultClient, KnownCohort, VaultClient
+from hwkm.client.cohort import CohortSource
+from hwkm.client.daemons import CohortDaemons, daemons_path, read_daemons
+from hwkm.client.trust import GivenCohorts, config_directory, read_cohort_key_file
+from hwkm.errors import ConfigError
+
+AnyVaultClient: TypeAlias = VaultClient | FleetVaultClient
 
 
 def connect(socket: Path, cohort_key_file: Path | None = None) -> VaultClient:
     """A client of the daemon on a socket; use it as a context manager."""
-    return VaultClient(socket, trust=trust_of(socket, cohort_key_file))
+    return VaultClient(socket, trust=_trust_of(socket, cohort_key_file))
 
 
-def trust_of(socket: Path, cohort_key_file: Path | None) -> CohortTrust:
-    """Which cohort key to trust: the one in the file, those of the trusted fleet, or the first one offered.
+def connect_vaults(socket: Path, cohort_key_file: Path | None = None) -> AnyVaultClient:
+    """A client of the daemon on a socket, or, where none was chosen, of all daemons that this user has.
+
+    Which cohorts are trusted: the key in the file, those in the trusted list, those given with the daemons, or the
+    first one that was offered on the socket.
 
     Raises:
-        ConfigError: the file holds none, or what is known of the fleet cannot be read.
+        ConfigError: a file holds no key, or what is known of daemons or list cannot be read.
     """
-    if cohort_key_file:
-        return FixedCohort(read_cohort_key_file(cohort_key_file))
-    if not (config_directory() / "fleet").exists():
-        return KnownCohort(socket)
-    # Loaded only by who trusts a fleet: python-tuf takes its time.
-    from hwkm.client.fleet import FleetCohorts, PinnedFleet
+    several = None if cohort_key_file or _socket_was_chosen() else _all_daemons()
+    source = None if cohort_key_file else _trusted_list()
+    if several is None and source is None:
+        return connect(socket, cohort_key_file)
+    daemons = several or (CohortDaemons((socket,)),)
+    return FleetVaultClient(daemons, source or _given_with(daemons))
 
-    return FleetCohorts(PinnedFleet().fleet())
+
+def _trust_of(socket: Path, cohort_key_file: Path | None) -> CohortTrust:
+    return FixedCohort(read_cohort_key_file(cohort_key_file)) if cohort_key_file else KnownCohort(socket)
+
+
+def _socket_was_chosen() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source("socket") is not ParameterSource.DEFAULT
+
+
+def _all_daemons() -> tuple[CohortDaemons, ...] | None:
+    path = daemons_path()
+    return read_daemons(path) if path.exists() else None
+
+
+def _trusted_list() -> CohortSource | None:
+    if not (config_directory() / "fleet").exists():
+        return None
+    # Loaded only by who trusts a fleet: python-tuf takes its time.
+    from hwkm.client.fleet import PinnedFleet
+
+    return PinnedFleet().source()
+
+
+def _given_with(daemons: tuple[CohortDaemons, ...]) -> CohortSource:
+    if not all(one.key for one in daemons):
+        raise ConfigError(
+            f"{daemons_path()} gives cohorts by name: names mean something in a list; `hwkm fleet trust` one,"
+            " or give keys"
+        )
+    return GivenCohorts(one.key for one in daemons)

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from hwkm.cli.pin import read_private_text
 from hwkm.cli.printing import print_line
 from hwkm.client import SecretBytes
 from hwkm.client.backup.output import new_file, refuse_existing
+from hwkm.errors import FormatError
+from hwkm.formats.vault import RECOVERY_KEY_BYTES
+
+_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def read_recovery_key(path: Path) -> SecretBytes:
+    """Read what :meth:`RecoveryKeySink.write` wrote.
+
+    Raises:
+        PinFileRefused: it cannot be read, or others can read it.
+        FormatError: it is not 64 hex digits.
+    """
+    text = read_private_text(path, "recovery key file", 2 * RECOVERY_KEY_BYTES)
+    if not _KEY.fullmatch(text):
+        raise FormatError(f"recovery key file {path}: not 64 hex digits")
+    return SecretBytes(bytes.fromhex(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hwkm.cli.connection import connect
+from hwkm.cli.connection import connect_vaults
 from hwkm.cli.options import (
     SOCKET_DEFAULT,
     CohortKeyFileOption,
@@ -19,11 +20,12 @@ from hwkm.cli.options import (
     VaultArgument,
 )
 from hwkm.cli.pin import obtain_new_pin, obtain_pin
-from hwkm.cli.printing import count, print_json, print_line, print_table
-from hwkm.cli.recovery_key import RecoveryKeySink
+from hwkm.cli.printing import count, print_json, print_line
+from hwkm.cli.recovery_key import RecoveryKeySink, read_recovery_key
 from hwkm.cli.reporting import attempts, reporting
-from hwkm.cli.vault_view import pin_word, print_vault, standing, summary_of
-from hwkm.client import KfAlgorithm, KfType
+from hwkm.cli.vault_place import places_of
+from hwkm.cli.vault_view import pin_word, print_vault, print_vaults, summary_of
+from hwkm.client import FleetVaultClient, KfAlgorithm, KfType
 from hwkm.client.framework import Recovered, fresh_kf_params
 from hwkm.wire.api import VaultInfo
 
@@ -74,7 +76,7 @@ def create(  # noqa: PLR0913, PLR0917  (the options of a command)
     sink.check()
     with (
         obtain_new_pin(pin_word(kf_type), pin_file) as pin,
-        connect(socket, cohort_key_file) as client,
+        connect_vaults(socket, cohort_key_file) as client,
     ):
         info, recovery_key = client.create(
             name, pin, kf_type, kf_params=fresh_kf_params(algorithm), max_attempts=max_attempts
@@ -111,7 +113,7 @@ def open_(
     """
     sink = RecoveryKeySink(out, show_recovery_key)
     sink.check()
-    with connect(socket, cohort_key_file) as client:
+    with connect_vaults(socket, cohort_key_file) as client:
         info = client.find(vault)
         with (
             obtain_pin(pin_word(info), pin_file) as pin,
@@ -147,24 +149,13 @@ def _print_opened(info: VaultInfo, recovered: Recovered, sink: RecoveryKeySink, 
 @reporting
 def list_(socket: SocketOption = SOCKET_DEFAULT, as_json: JsonOption = False) -> None:
     """List the vaults that you may see."""
-    with connect(socket) as client:
+    with connect_vaults(socket) as client:
         vaults = client.list()
+        places = places_of(client, vaults)
     if as_json:
-        print_json([summary_of(info) for info in vaults])
+        print_json([summary_of(info, places.get(info.handle)) for info in vaults])
     elif vaults:
-        print_table(
-            ("name", "handle", "state", "attempts", "keys"),
-            (
-                (
-                    v.name,
-                    v.handle,
-                    standing(v),
-                    f"{v.attempts_remaining} of {v.max_attempts}",
-                    len(v.application_keys),
-                )
-                for v in vaults
-            ),
-        )
+        print_vaults(vaults, places)
     else:
         print_line("There is no vault.")
 
@@ -176,18 +167,35 @@ def show(vault: VaultArgument, socket: SocketOption = SOCKET_DEFAULT, as_json: J
 
     Attempts remaining, delay, application keys; nothing that is shown is secret.
     """
-    with connect(socket) as client:
-        print_vault(client.find(vault), as_json=as_json)
+    with connect_vaults(socket) as client:
+        info = client.find(vault)
+        print_vault(info, places_of(client, [info]).get(info.handle), as_json=as_json)
 
 
 @app.command()
 @reporting
-def rotate(
+def rotate(  # noqa: PLR0913, PLR0917  (the options of a command)
     vault: VaultArgument,
     pin_file: PinFileOption = None,
     out: RecoveryKeyOutOption = None,
     show_recovery_key: ShowRecoveryKeyOption = False,
     drop_damaged_keys: DropDamagedOption = False,
+    recovery_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--recovery-key-file",
+            metavar="FILE",
+            help="Take the vault away from its old cohort by its recovery key (64 hex digits), without a claim.",
+        ),
+    ] = None,
+    leave_delisted: Annotated[
+        bool,
+        typer.Option(
+            "--leave-delisted",
+            help="Take the vault away from a cohort that the list does not name any more by one last claim: who "
+            "holds that cohort's key may learn what it takes to guess the PIN.",
+        ),
+    ] = False,
     cohort_key_file: CohortKeyFileOption = None,
     socket: SocketOption = SOCKET_DEFAULT,
     as_json: JsonOption = False,
@@ -195,20 +203,46 @@ def rotate(
     """Give a vault a new recovery key.
 
     The PIN stays. Application keys are kept. So is the attempt counter: rotating gives no attempts back by itself.
+
+    Where a list of cohorts is trusted and a newer one came out since the vault was made, the vault is made anew: for a cohort of the
+    newest list, drawn at random, under a new attempt counter. The old vault is deleted when the new one was opened; what
+    was interrupted is finished by running this again.
     """
     sink = RecoveryKeySink(out, show_recovery_key)
     sink.check()
-    with connect(socket, cohort_key_file) as client:
+    recovery_key = read_recovery_key(recovery_key_file) if recovery_key_file else None
+    with connect_vaults(socket, cohort_key_file) as client, recovery_key or nullcontext():
         info = client.find(vault)
         with obtain_pin(pin_word(info), pin_file) as pin:
-            info, key = client.rotate(info.handle, pin, drop_damaged=drop_damaged_keys)
+            if isinstance(client, FleetVaultClient):
+                info, key = client.rotate(
+                    info.handle,
+                    pin,
+                    drop_damaged=drop_damaged_keys,
+                    recovery_key=recovery_key,
+                    last_claim=leave_delisted,
+                )
+            else:
+                _refuse_without_list(recovery_key_file, leave_delisted)
+                info, key = client.rotate(info.handle, pin, drop_damaged=drop_damaged_keys)
         with key:
             sink.write(key)
+            place = places_of(client, [info]).get(info.handle)
             if as_json:
-                print_json(summary_of(info) | sink.facts(key))
-            else:
-                print_line(f"Vault {info.name} has a new recovery key (snapshot {info.snapshot_version}).")
-                sink.print(key)
+                print_json(summary_of(info, place) | sink.facts(key))
+                return
+            print_line(f"Vault {info.name} has a new recovery key (snapshot {info.snapshot_version}).")
+            if place is not None:
+                print_line(f"It is for cohort {place.cohort}, {place.words}.")
+            sink.print(key)
+
+
+def _refuse_without_list(recovery_key_file: Path | None, leave_delisted: bool) -> None:
+    if recovery_key_file or leave_delisted:
+        raise typer.BadParameter(
+            "only vaults of a trusted list of cohorts move; see `hwkm fleet trust`",
+            param_hint="--recovery-key-file, --leave-delisted",
+        )
 
 
 @app.command(name="change-pin")
@@ -229,7 +263,7 @@ def change_pin(
 
     It gets a new recovery key and a new attempt counter. Application keys are kept, so backups stay readable.
     """
-    with connect(socket, cohort_key_file) as client:
+    with connect_vaults(socket, cohort_key_file) as client:
         info = client.find(vault)
         with (
             obtain_pin(pin_word(info), pin_file) as pin,
@@ -258,7 +292,7 @@ def delete(
 
     Its recovery key, and every backup under its keys, are lost for good.
     """
-    with connect(socket) as client:
+    with connect_vaults(socket) as client:
         info = client.find(vault)
         if not yes:
             typer.confirm(
@@ -278,5 +312,5 @@ def resume(vault: VaultArgument, socket: SocketOption = SOCKET_DEFAULT, as_json:
     A vault is suspended when hardware faults ate several attempts without a verdict. Resuming
     gives no attempts back.
     """
-    with connect(socket) as client:
+    with connect_vaults(socket) as client:
         print_vault(client.resume(client.find(vault).handle), as_json=as_json)

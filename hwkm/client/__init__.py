@@ -14,7 +14,7 @@
 ...             print("attempts remaining:", error.attempts_remaining)
 attempts remaining: 9
 
-:class:`AsyncVaultClient` is the same with ``await``. Keys, data keys and what is encrypted under them are
+:class:`AsyncVaultClient` is the same with ``await``, :class:`FleetVaultClient` that of several daemons. Keys, data keys and what is encrypted under them are
 the business of :class:`KeyClient` and :class:`AsyncKeyClient`, encrypted files that of :mod:`hwkm.client.files`. Programs that keep the two halves of a
 client in two places use :mod:`hwkm.client.framework`, which sees the secrets and does no I/O, and
 :class:`RecoveryAgent`, which carries messages and sees no secret. Every error is a
@@ -26,6 +26,7 @@ from hwkm.client.application_key import ApplicationKey
 from hwkm.client.cohort import VerifiedCohort
 from hwkm.client.data_key import DataKey, DataKeyPair
 from hwkm.client.envelope import Sealed
+from hwkm.client.fleet_vaults import FleetVaultClient
 from hwkm.client.framework import Recovered
 from hwkm.client.key_procedures import Ciphertext, ReEncrypted
 from hwkm.client.keys import AsyncKeyClient, KeyClient
@@ -54,6 +55,7 @@ __all__ = [
     "DataKey",
     "DataKeyPair",
     "FixedCohort",
+    "FleetVaultClient",
     "HwkmError",
     "KeyClient",
     "KfAlgorithm",

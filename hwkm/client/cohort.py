@@ -7,9 +7,10 @@ its reason was established, and its docstring says what that reason is worth.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import InitVar, dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from hwkm.crypto import p256
 from hwkm.errors import CohortMismatch
@@ -21,6 +22,7 @@ class Basis(StrEnum):
     FLEET = "fleet"
     ANDROID = "android"
     BY_HAND = "by_hand"
+    FORMERLY = "formerly"
     FIRST_USE = "first_use"
 
 
@@ -72,12 +74,57 @@ def by_hand(public_key: bytes) -> VerifiedCohort:
     return VerifiedCohort(_WAY, public_key, Basis.BY_HAND)
 
 
+def unverified_formerly(public_key: bytes) -> VerifiedCohort:
+    """A key that was verified when this client made a vault for it, and is in the list no more.
+
+    For one last claim, to take a vault away. Who holds the private half by now learns what is claimed.
+    """
+    return VerifiedCohort(_WAY, public_key, Basis.FORMERLY)
+
+
 def unverified_by_first_use(public_key: bytes) -> VerifiedCohort:
     """The first key that was ever offered on a socket: nobody vouches for it.
 
     Who was in the daemon's place that one time can guess the PINs of all vaults made for it.
     """
     return VerifiedCohort(_WAY, public_key, Basis.FIRST_USE)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedFleet:
+    """A list of cohorts that passed every check, with its epoch and SHA-256 (32 bytes).
+
+    Cohorts given by hand are of epoch 0, and have no digest.
+    """
+
+    epoch: int
+    digest: bytes
+    cohorts: tuple[VerifiedCohort, ...]
+
+    def cohort_of(self, public_key: bytes) -> VerifiedCohort | None:
+        """The cohort of a key (65 bytes), or None if the list does not name it."""
+        return next((cohort for cohort in self.cohorts if cohort.public_key == public_key), None)
+
+    def cohort_named(self, name: str) -> VerifiedCohort | None:
+        """The cohort of a name, or None if the list does not have it."""
+        return next((cohort for cohort in self.cohorts if cohort.name == name), None)
+
+    def draw(self) -> VerifiedCohort:
+        """Choose a cohort at random."""
+        return secrets.choice(self.cohorts)
+
+
+class CohortSource(Protocol):
+    """Where verified cohorts come from."""
+
+    def refresh(self) -> VerifiedFleet:
+        """Fetch and verify the newest list; what was seen is remembered durably on return.
+
+        Raises:
+            FleetError, LogError, FormatError: it is not to be trusted, or could not be fetched.
+            ConfigError: what is remembered cannot be read or written.
+        """
+        ...
 
 
 def require(cohort: VerifiedCohort, public_key: bytes) -> None:

@@ -12,10 +12,11 @@ import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
-from hwkm.client.cohort import VerifiedCohort, by_hand, unverified_by_first_use
+from hwkm.client.cohort import VerifiedCohort, VerifiedFleet, by_hand, unverified_by_first_use
 from hwkm.crypto import p256
 from hwkm.errors import CohortMismatch, ConfigError, InvalidKeyError
 
@@ -77,20 +78,38 @@ def read_cohort_key_file(path: Path) -> bytes:
     return parse_cohort_key(text, str(path))
 
 
-class FixedCohort:
-    """Exactly this key, given by hand: as good as the way it came (:func:`hwkm.client.cohort.by_hand`)."""
+class OneCohort:
+    """Exactly this cohort, which was verified before."""
 
-    def __init__(self, public_key: bytes) -> None:
-        """Raises InvalidKeyError for what is no point on P-256."""
-        self._cohort = by_hand(public_key)
+    def __init__(self, cohort: VerifiedCohort) -> None:
+        self._cohort = cohort
 
     def trusted(self) -> VerifiedCohort | None:
         return self._cohort
 
     def verify(self, offered: bytes) -> VerifiedCohort:
         if offered != self._cohort.public_key:
-            raise _mismatch(self._cohort.public_key, offered, "the key it was told to trust")
+            raise _mismatch(self._cohort.public_key, offered, "the one that it verified or was given")
         return self._cohort
+
+
+class FixedCohort(OneCohort):
+    """Exactly this key, given by hand: as good as the way it came (:func:`hwkm.client.cohort.by_hand`)."""
+
+    def __init__(self, public_key: bytes) -> None:
+        """Raises InvalidKeyError for what is no point on P-256."""
+        super().__init__(by_hand(public_key))
+
+
+class GivenCohorts:
+    """A source of cohorts whose keys were given by hand."""
+
+    def __init__(self, public_keys: Iterable[bytes]) -> None:
+        """Raises InvalidKeyError for what is no point on P-256."""
+        self._fleet = VerifiedFleet(0, b"", tuple(by_hand(key) for key in public_keys))
+
+    def refresh(self) -> VerifiedFleet:
+        return self._fleet
 
 
 class KnownCohort:
@@ -144,7 +163,7 @@ class KnownCohort:
     def _lines(self) -> list[tuple[str, str]]:
         try:
             with self._file.open("rb") as file:
-                _require_private(self._file, os.fstat(file.fileno()))
+                require_private(self._file, os.fstat(file.fileno()))
                 text = file.read(KNOWN_COHORTS_BYTES_MAX).decode("utf-8", "surrogateescape")
         except FileNotFoundError:
             return []
@@ -158,7 +177,7 @@ class KnownCohort:
         text = "".join(f"{key}  {service}\n" for key, service in lines)
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _replace_file(self._file, text.encode("utf-8", "surrogateescape"))
+            replace_file(self._file, text.encode("utf-8", "surrogateescape"))
         except OSError as exc:
             raise ConfigError(f"cannot remember the cohort key in {self._file}: {exc.strerror}") from exc
 
@@ -181,10 +200,22 @@ def _mismatch(trusted: bytes, offered: bytes, what: str) -> CohortMismatch:
     )
 
 
-def _require_private(path: Path, facts: os.stat_result) -> None:
-    """Who may write this file decides which key is trusted."""
+def require_private(path: Path, facts: os.stat_result) -> None:
+    """Check that nobody else can write a file that decides what is trusted.
+
+    Raises:
+        ConfigError: somebody can.
+    """
     if facts.st_uid not in {os.geteuid(), 0} or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(f"{path} can be written by others: chmod 600 {path}, and check what is in it")
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _split(line: str, path: Path) -> tuple[str, str]:
@@ -194,8 +225,8 @@ def _split(line: str, path: Path) -> tuple[str, str]:
     return key, service
 
 
-def _replace_file(path: Path, data: bytes) -> None:
-    """Write a private file whole or not at all."""
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a private file whole or not at all. Durable when this returns."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -203,6 +234,7 @@ def _replace_file(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
+        _sync_directory(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -1,7 +1,7 @@
 """The client's side of a fleet: verify its list of cohorts before any key in it is trusted."""
 
-from hwkm.client.cohort import VerifiedCohort
+from hwkm.client.cohort import VerifiedCohort, VerifiedFleet
 from hwkm.client.fleet.trust import FleetCohorts, PinnedFleet
-from hwkm.client.fleet.verification import Fleet, VerifiedFleet
+from hwkm.client.fleet.verification import Fleet
 
 __all__ = ["Fleet", "FleetCohorts", "PinnedFleet", "VerifiedCohort", "VerifiedFleet"]

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from hwkm.client.cohort import VerifiedCohort
-from hwkm.client.fleet.verification import Fleet, VerifiedFleet
+from hwkm.client.cohort import CohortSource, VerifiedCohort, VerifiedFleet
+from hwkm.client.fleet.verification import Fleet
 from hwkm.client.trust import config_directory, fingerprint
 from hwkm.errors import CohortMismatch, ConfigError
 from hwkm.fleet.ceremony import METADATA_BYTES_MAX
@@ -64,7 +64,7 @@ class PinnedFleet:
         """Whether a fleet is trusted here."""
         return (self.directory / _SOURCE).exists()
 
-    def fleet(self) -> Fleet:
+    def source(self) -> CohortSource:
         """Return it.
 
         Raises:

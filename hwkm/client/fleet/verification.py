@@ -8,10 +8,8 @@ accepted here, and that root and list are the newest in the fleet's public log. 
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,7 +18,7 @@ from tuf.api.metadata import Root, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater, UpdaterConfig
 
-from hwkm.client.cohort import VerifiedCohort, by_fleet
+from hwkm.client.cohort import VerifiedFleet, by_fleet
 from hwkm.client.fleet.fetching import FleetFiles
 from hwkm.client.fleet.log_files import fetch_checkpoint, fetch_entries
 from hwkm.client.fleet.state import Accepted, FleetState, FollowedLog, read_accepted, write_accepted
@@ -42,23 +40,6 @@ ROOT_ROTATIONS_MAX: Final = 256
 _TUF_DIRECTORY: Final = "tuf"
 
 _Signed = TypeVar("_Signed", Root, Targets)
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedFleet:
-    """A list that passed every check, with its epoch and SHA-256 (32 bytes)."""
-
-    epoch: int
-    digest: bytes
-    cohorts: tuple[VerifiedCohort, ...]
-
-    def cohort_of(self, public_key: bytes) -> VerifiedCohort | None:
-        """The cohort of a key (65 bytes), or None if the list does not name it."""
-        return next((cohort for cohort in self.cohorts if cohort.public_key == public_key), None)
-
-    def draw(self) -> VerifiedCohort:
-        """Choose a cohort for a new vault, at random."""
-        return secrets.choice(self.cohorts)
 
 
 class Fleet:

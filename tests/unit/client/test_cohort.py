@@ -31,6 +31,7 @@ CALLERS = {
     "by_fleet": {"client/fleet/verification.py"},
     "by_android_list": {"client/fleet/android.py"},
     "by_hand": {"client/trust.py"},
+    "unverified_formerly": {"client/fleet_vaults.py"},
     "unverified_by_first_use": {"client/trust.py"},
     "VerifiedCohort": {"client/cohort.py"},
 }
@@ -124,4 +125,4 @@ def test_the_ways_to_one_are_these() -> None:
     ways = {
         name for name, value in vars(cohort).items() if getattr(value, "__module__", "") == cohort.__name__
     }
-    assert ways == {"Basis", "VerifiedCohort", "require", *CALLERS} - {""}
+    assert ways == {"Basis", "CohortSource", "VerifiedFleet", "require", *CALLERS}
