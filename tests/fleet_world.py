@@ -122,7 +122,7 @@ class World:
 
     def write_log(self, entries: Sequence[bytes], cosigned_by: Sequence[PrivateNoteKey] = ()) -> None:
         """Write a log of these entries and nothing else, signed by its key."""
-        shutil.rmtree(self.directory / "log", ignore_errors=True)
+        self.remove_log()
         for index in range(-(-len(entries) // TILE_WIDTH)):
             tile = tile_at(None, index, len(entries))
             self.write(f"log/{tile.path()}", encode_bundle(entries[tile.first : tile.first + tile.width]))
@@ -189,6 +189,9 @@ class World:
         timestamp = ceremony.new_timestamp(version, encode_metadata(snapshot), version, expires)
         timestamp.sign(signer(online))
         self.write("metadata/timestamp.json", encode_metadata(timestamp))
+
+    def remove_log(self) -> None:
+        shutil.rmtree(self.directory / "log", ignore_errors=True)
 
     def write(self, name: str, data: bytes) -> None:
         (self.directory / name).parent.mkdir(parents=True, exist_ok=True)

@@ -298,6 +298,31 @@ def trust(source: SourceArgument, root: RootOption) -> None:
     outside.trust(source=source, root=root)
 
 
+@app.command("trust-android")
+@reporting
+def trust_android(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="Where cert.xml and cert.sig.xml lie: a directory or an https address."
+        ),
+    ],
+    root: Annotated[
+        Path, typer.Option("--root", metavar="FILE", help="The trusted root certificate, PEM or DER.")
+    ],
+) -> None:
+    """Trust exactly the cohorts of Android's lists from now on, for all vaults.
+
+    As `hwkm fleet trust`, with lists in the form that Google publishes: the word of one party, and no public log. A list with a lower serial
+    than one that was accepted here is refused.
+
+    Example: `hwkm fleet trust-android https://www.gstatic.com/cryptauthvault/v0 --root root.pem`
+    """
+    from hwkm.cli.fleet import outside
+
+    outside.trust_android(source=source, root=root)
+
+
 @app.command("witness")
 @reporting
 def witness(

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Final
 
 import typer
-from cryptography import x509
 
 from hwkm.cli.printing import count, print_facts, print_json, print_line
+from hwkm.client.fleet.android import parse_root
 from hwkm.client.trust import fingerprint
 from hwkm.errors import ConfigError
 from hwkm.fleet.android import SeenList, VerifiedList, verify_list
 from hwkm.fleet.android.xml import DOCUMENT_BYTES_MAX
 
 _SEEN: Final = re.compile(r"(\d{1,19}):([0-9a-f]{64})")
-_PEM: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 def verify_android(
@@ -26,7 +25,7 @@ def verify_android(
 ) -> None:
     """Verify a list in the form that Google publishes for Android's recoverable key store."""
     verified = verify_list(
-        _read(cert_xml), _read(sig_xml), _read_root(root), _time_of(at), seen=_seen_of(seen)
+        _read(cert_xml), _read(sig_xml), parse_root(_read(root), str(root)), _time_of(at), seen=_seen_of(seen)
     )
     if as_json:
         print_json(_as_json(verified))
@@ -64,16 +63,6 @@ def _read(path: Path) -> bytes:
             return file.read(DOCUMENT_BYTES_MAX + 1)
     except OSError as exc:
         raise ConfigError(f"{path}: {exc.strerror}") from exc
-
-
-def _read_root(path: Path) -> x509.Certificate:
-    data = _read(path)
-    try:
-        if data.lstrip().startswith(_PEM):
-            return x509.load_pem_x509_certificate(data)
-        return x509.load_der_x509_certificate(data)
-    except ValueError:
-        raise ConfigError(f"{path}: not an X.509 certificate in PEM or DER") from None
 
 
 def _time_of(text: str | None) -> int:

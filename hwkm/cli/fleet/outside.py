@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hwkm.cli.fleet.keys import read_note_key, read_private_note_key
 from hwkm.cli.printing import count, print_json, print_line, print_table
-from hwkm.client.fleet import Fleet, PinnedFleet
+from hwkm.client.fleet import Fleet, ListKind, PinnedFleet, VerifiedFleet
 from hwkm.client.fleet.publication import FleetDirectory
 from hwkm.client.fleet.witness import Witness
 from hwkm.client.trust import fingerprint
@@ -32,7 +32,15 @@ def verify(source: str, root: Path, state: Path, *, as_json: bool) -> None:
 
 def trust(source: str, root: Path) -> None:
     """Trust exactly the cohorts of this fleet from now on."""
-    verified = PinnedFleet().pin(read_root(root), source)
+    _trusted(PinnedFleet().pin(read_root(root), source))
+
+
+def trust_android(source: str, root: Path) -> None:
+    """Trust exactly the cohorts of Android's lists from now on."""
+    _trusted(PinnedFleet().pin(read_root(root), source, ListKind.ANDROID))
+
+
+def _trusted(verified: VerifiedFleet) -> None:
     print_line(f"Trusted: {count(len(verified.cohorts), 'cohort')} of epoch {verified.epoch}.", style="green")
     for cohort in verified.cohorts:
         print_line(f"  {cohort.name}  {fingerprint(cohort.public_key)}")

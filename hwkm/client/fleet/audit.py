@@ -18,10 +18,10 @@ from typing import Final, TypeVar
 
 from tuf.api.metadata import Metadata, Root, Targets
 
-from hwkm.client.cohort import VerifiedCohort
+from hwkm.client.cohort import VerifiedCohort, VerifiedFleet
 from hwkm.client.fleet.fetching import FleetFiles
 from hwkm.client.fleet.log_files import fetch_checkpoint, fetch_entries
-from hwkm.client.fleet.verification import ROOT_ROTATIONS_MAX, Fleet, VerifiedFleet
+from hwkm.client.fleet.verification import ROOT_ROTATIONS_MAX, Fleet
 from hwkm.errors import FormatError, HwkmError, ListNotLogged, ListSignatureInvalid
 from hwkm.fleet import ceremony
 from hwkm.fleet.ceremony import METADATA_BYTES_MAX, TwoPartyMetadata, parse_metadata, signatures_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from hwkm.client.cohort import CohortSource, VerifiedCohort, VerifiedFleet
+from hwkm.client.fleet.android import AndroidFleet, parse_root
 from hwkm.client.fleet.verification import Fleet
 from hwkm.client.trust import config_directory, fingerprint
 from hwkm.errors import CohortMismatch, ConfigError
@@ -26,7 +28,7 @@ class FleetCohorts:
     It waits for files or a web server, also in an asynchronous client.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: CohortSource) -> None:
         self._fleet = fleet
 
     def trusted(self) -> VerifiedCohort | None:
@@ -50,8 +52,16 @@ class FleetCohorts:
         return cohort
 
 
+class ListKind(StrEnum):
+    """Whose form a list has."""
+
+    FLEET = "fleet"
+    ANDROID = "android"
+
+
 class _Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Annotated[str, Meta(min_length=1, max_length=4096)]
+    kind: ListKind = ListKind.FLEET
 
 
 class PinnedFleet:
@@ -76,13 +86,15 @@ class PinnedFleet:
             root = (self.directory / _ROOT).read_bytes()
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise ConfigError(f"{self.directory}: {exc}") from exc
-        return Fleet(root, written.source, self.directory / _STATE)
+        return self._opened(root, written, self.directory / _STATE)
 
-    def pin(self, root: bytes, source: str) -> VerifiedFleet:
+    def pin(self, root: bytes, source: str, kind: ListKind = ListKind.FLEET) -> VerifiedFleet:
         """Trust a fleet from now on, in place of one that was trusted before, if its list verifies.
 
+        ``root`` is TUF root metadata, or for Android's lists a certificate.
+
         Raises:
-            As :meth:`Fleet.refresh`; nothing is changed then.
+            As :meth:`CohortSource.refresh`; nothing is changed then.
             ConfigError: the directory cannot be written.
         """
         if len(root) > METADATA_BYTES_MAX:
@@ -93,8 +105,9 @@ class PinnedFleet:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(mode=0o700, parents=True)
             (draft / _ROOT).write_bytes(root)
-            (draft / _SOURCE).write_bytes(msgspec.json.encode(_Source(absolute)) + b"\n")
-            verified = Fleet(root, absolute, draft / _STATE).refresh()
+            written = _Source(absolute, kind)
+            (draft / _SOURCE).write_bytes(msgspec.json.encode(written) + b"\n")
+            verified = self._opened(root, written, draft / _STATE).refresh()
             shutil.rmtree(self.directory, ignore_errors=True)
             draft.rename(self.directory)
         except OSError as exc:
@@ -102,3 +115,8 @@ class PinnedFleet:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return verified
+
+    def _opened(self, root: bytes, written: _Source, state: Path) -> CohortSource:
+        if written.kind is ListKind.ANDROID:
+            return AndroidFleet(parse_root(root, str(self.directory)), written.source, state)
+        return Fleet(root, written.source, state)

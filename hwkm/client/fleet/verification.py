@@ -45,8 +45,8 @@ _Signed = TypeVar("_Signed", Root, Targets)
 class Fleet:
     """One fleet, as a client knows it: a pinned root, where its files are, what was seen."""
 
-    def __init__(self, pinned_root: bytes, source: str, state: Path) -> None:
-        """Take the root metadata embedded in the client, a directory or address, and a private directory.
+    def __init__(self, pinned_root: bytes, source: str | FleetFiles, state: Path) -> None:
+        """Take the root metadata embedded in the client, a directory, address or files, and a private directory.
 
         Raises:
             ConfigError: the source is neither.
@@ -54,7 +54,7 @@ class Fleet:
         """
         verify_root_rules(parse_metadata(Root, pinned_root).signed)
         self._pinned_root = pinned_root
-        self._files = FleetFiles(source)
+        self._files = FleetFiles(source) if isinstance(source, str) else source
         self._state = FleetState(state)
 
     def refresh(self) -> VerifiedFleet:
