@@ -22,7 +22,7 @@ PRINTS_NO_DATA = {
     "hwkm audit key", "hwkm audit export", "hwkm audit prove", "hwkm audit consistency", "hwkm audit accept",
     "hwkm fleet keygen", "hwkm fleet public-key", "hwkm fleet init-root", "hwkm fleet rotate-root",
     "hwkm fleet propose", "hwkm fleet sign", "hwkm fleet countersign", "hwkm fleet publish",
-    "hwkm fleet witness", "hwkm fleet add-cosignature", "hwkm fleet trust",
+    "hwkm fleet witness", "hwkm fleet add-cosignature", "hwkm fleet trust", "hwkm fleet trust-android",
     "hwkm fleet evidence combine", "hwkm fleet evidence challenge", "hwkm fleet evidence sign",
     "hwkm audit witness-key", "hwkm audit cosign",
 }  # fmt: skip
