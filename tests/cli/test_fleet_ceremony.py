@@ -14,7 +14,11 @@ from hwkm.cli.exits import ExitCode
 from tests.cli.conftest import Ceremony
 from tests.cli.documents import run
 
-pytestmark = pytest.mark.needs("swtpm", "swtpm_setup", "openssl")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.needs("swtpm", "swtpm_setup", "openssl"),
+]
 
 
 def test_the_document_is_a_ceremony_that_works(ceremony: Ceremony) -> None:

@@ -15,7 +15,11 @@ from tests.cli.conftest import Ceremony
 from tests.cli.documents import follow, run
 from tests.hardware import SoftHsm
 
-pytestmark = pytest.mark.needs("softhsm2-util", "swtpm", "swtpm_setup")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.needs("softhsm2-util", "swtpm", "swtpm_setup"),
+]
 
 KEPT = (
     "root.toml", "cohorts.toml", "alpha.evidence.json", "online.pem", "online.pem.pub", "log.key", "log.key.pub",

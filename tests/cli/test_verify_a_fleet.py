@@ -15,10 +15,15 @@ import pytest
 from hwkm.cli.exits import ExitCode
 from tests.cli.conftest import Ceremony
 from tests.cli.documents import follow, run
+from tests.daemon import ROOT
 
-pytestmark = pytest.mark.needs(
-    "swtpm", "swtpm_setup", "openssl", "tpm2_checkquote", "tpm2_print", "curl", "jq", "xxd"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.needs(
+        "swtpm", "swtpm_setup", "openssl", "tpm2_checkquote", "tpm2_print", "curl", "jq", "xxd"
+    ),
+]
 
 
 class _Silent(SimpleHTTPRequestHandler):
@@ -62,15 +67,19 @@ def stranger(ceremony: Ceremony, tmp_path: Path) -> Path:
 
 
 def test_a_stranger_follows_the_document(stranger: Path, fleet: str) -> None:
-    steps = list(follow("verify-a-fleet.md", stranger, {"FLEET": fleet}, frozenset({"", "tpm"})))
+    known = {"FLEET": fleet, "RELEASE": str(ROOT)}
+    steps = list(follow("verify-a-fleet.md", stranger, known, frozenset({"", "tpm"})))
     printed = "".join(output for _, output in steps)
-    assert len(steps) == 9
+    assert len(steps) == 10
     for part in (
         "Cohort alpha: hardware proves where its key is.", "PASSED", "the signed root", "Verified OK",
         "fixedtpm|fixedparent|sensitivedataorigin", "ek.pem: OK",
     ):  # fmt: skip
         assert part in printed, part
     assert printed.count("Verified OK") == 2
+    report = json.dumps(audited(stranger, fleet))
+    release = next(output for text, output in steps if "$RELEASE" in text)
+    assert f"files with the digest {release.split()[0]}" in report
     quoted = next(output for text, output in steps if "tpm2_checkquote" in text)
     assert quoted.split()[-2] in json.dumps(audited(stranger, fleet)), (
         "the PCRs' digest is that of the report"
