@@ -148,6 +148,14 @@ class TestChallenge:
                     token.answer(msgspec.structs.replace(ours, credential=flipped(sealed, at).hex()))
             assert token.answer(ours).secret == (b"s" * 32).hex()
 
+    @pytest.mark.parametrize("index", [0x01C0000A, 0x01C00012, 0x01C00014])
+    def test_every_profile_of_endorsement_keys_answers(self, swtpm: SwtpmDevice, index: int) -> None:
+        """Whatever the certificate says: the key is made by the profile that goes with its index."""
+        define_index(swtpm, index, bytes.fromhex("3082000400000000"))
+        with opened(swtpm) as token:
+            challenge = make_challenge(evidence(token), AUDITOR, drawn())
+            assert token.answer(challenge).secret == (b"s" * 32).hex()
+
     def test_a_tpm_without_a_certificate_answers_nothing(self, swtpm: Device, certified: SwtpmDevice) -> None:
         with opened(certified) as token:
             challenge = make_challenge(evidence(token), AUDITOR, drawn())

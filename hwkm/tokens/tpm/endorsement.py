@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from tpm2_pytss.constants import TPMA_OBJECT
 from tpm2_pytss.utils import NVReadEK, create_ek_template
 
 from hwkm.errors import EvidenceUnavailable
@@ -30,7 +31,12 @@ from hwkm.tokens.tpm.key_commands import flush
 from hwkm.tokens.tpm.key_templates import name_of
 
 # Profiles whose key is protected by SHA-256 and AES-128; every TPM has at least the first.
-_PROFILES: Final = (("EK-RSA2048", 0x01C00002), ("EK-ECC256", 0x01C0000A))
+_PROFILES: Final = (
+    ("EK-RSA2048", 0x01C00002),
+    ("EK-ECC256", 0x01C0000A),
+    ("EK-HIGH-RSA2048", 0x01C00012),
+    ("EK-HIGH-ECC256", 0x01C00014),
+)
 _CHAIN_FIRST: Final = 0x01C00100
 _CHAIN_LAST: Final = 0x01C001FF
 _DER_SEQUENCE: Final = b"\x30\x82"
@@ -99,23 +105,43 @@ def loaded_endorsement(session: HmacSession, template: bytes) -> Iterator[tuple[
 
 
 def activate(
-    session: HmacSession, salt: tuple[int, bytes], attestation: Entity, endorsement: Entity, credential: bytes
+    sessions: tuple[HmacSession, HmacSession],
+    salt: tuple[int, bytes],
+    attestation: Entity,
+    endorsement: tuple[Entity, bytes],
+    credential: bytes,
 ) -> bytes:
     """Let the TPM read a credential for the attestation key; return the secret in it.
+
+    ``endorsement`` is what :func:`loaded_endorsement` gave.
 
     Raises:
         CommandRefused: it is for another TPM or another attestation key.
         TokenUnavailable: the TPM failed.
     """
-    with closing(HmacSession(session.transport, *salt, policy=True)) as policy:
-        by_hierarchy = Entity(policy.handle, struct.pack(">I", policy.handle), _EMPTY)
-        parameters = sized(b"") + sized(b"") + sized(b"") + struct.pack(">i", 0)
-        session.execute(_POLICY_SECRET, (_ENDORSEMENT, by_hierarchy), None, parameters, 0)
+    entity, public = endorsement
+    with _authorising(sessions, salt, public) as session:
         answer = execute_together(
-            (session, policy), _ACTIVATE_CREDENTIAL, (attestation, endorsement), credential
+            (sessions[0], session), _ACTIVATE_CREDENTIAL, (attestation, entity), credential
         )
     secret, _ = split_sized(answer)
     return secret
+
+
+@contextmanager
+def _authorising(
+    sessions: tuple[HmacSession, HmacSession], salt: tuple[int, bytes], public: bytes
+) -> Iterator[HmacSession]:
+    """Give the session that authorises the endorsement key: by its empty value, or by its hierarchy's."""
+    attributes = int.from_bytes(public[4:8], "big")
+    if attributes & TPMA_OBJECT.USERWITHAUTH:  # the profile's high range
+        yield sessions[1]
+        return
+    with closing(HmacSession(sessions[0].transport, *salt, policy=True)) as policy:
+        by_hierarchy = Entity(policy.handle, struct.pack(">I", policy.handle), _EMPTY)
+        parameters = sized(b"") + sized(b"") + sized(b"") + struct.pack(">i", 0)
+        sessions[0].execute(_POLICY_SECRET, (_ENDORSEMENT, by_hierarchy), None, parameters, 0)
+        yield policy
 
 
 def _certificates(data: bytes) -> list[bytes]:

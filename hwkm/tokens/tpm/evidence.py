@@ -98,12 +98,12 @@ class Witness:
         return Answer(challenge=challenge, secret=secret.hex())
 
     def _activate(self, files: EndorsementFiles, challenge: Challenge) -> bytes:
-        with loaded_endorsement(self._sessions[0], files.template) as (endorsement, public):
-            if hashlib.sha256(public).hexdigest() != challenge.endorsement:
+        with loaded_endorsement(self._sessions[0], files.template) as endorsement:
+            if hashlib.sha256(endorsement[1]).hexdigest() != challenge.endorsement:
                 raise EvidenceUnavailable("the challenge is for another TPM")
             attestation, credential = self._keys.attestation, bytes.fromhex(challenge.credential)
             try:
-                return activate(self._sessions[0], self._salt, attestation, endorsement, credential)
+                return activate(self._sessions, self._salt, attestation, endorsement, credential)
             except CommandRefused as exc:
                 # libtpms says TPM_RC_FAILURE of an RSA ciphertext for another key, and works on.
                 if refused_parameter(exc.code) or exc.code == TPM2_RC.FAILURE:
