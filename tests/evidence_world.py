@@ -30,10 +30,10 @@ from hwkm.formats.evidence import (
     Answer,
     Attestation,
     Challenge,
-    Counter,
     Endorsement,
     MemberEvidence,
     Pkcs11Module,
+    SharedKey,
     Software,
     Statement,
     TpmModule,
@@ -44,9 +44,9 @@ from hwkm.tlog.note_keys import PrivateNoteKey
 NOW_S = 1_795_600_000
 STAYS = 0x2 | 0x10 | 0x20 | 0x40 | 0x400
 MADE = 0x20 | 0x40 | 0x400
-RESTRICTED, DECRYPT, SIGN = 0x10000, 0x20000, 0x40000
+RESTRICTED, DECRYPT, SIGN, ENCRYPTED_DUPLICATION = 0x10000, 0x20000, 0x40000, 0x800
 SHA256_ALG, ECDSA, ECDH, NULL = 0x000B, 0x0018, 0x0019, 0x0010
-CERTIFY, QUOTE, NV = 0x8017, 0x8018, 0x8014
+CERTIFY, QUOTE, NV, CREATION = 0x8017, 0x8018, 0x8014, 0x801A
 SOFTWARE = Software(files={"hwkm/__init__.py": "11" * 32}, libraries={}, versions={"hwkm": "1"})
 
 
@@ -63,11 +63,17 @@ def point(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def ecc_public(
-    key: ec.EllipticCurvePrivateKey, attributes: int, scheme: int, policy: bytes = b"", curve: int = 3
+    key: ec.EllipticCurvePrivateKey,
+    attributes: int,
+    scheme: int | None,
+    policy: bytes = b"",
+    curve: int = 3,
+    cipher: bytes = struct.pack(">H", 0x0010),
 ) -> bytes:
     """TPMT_PUBLIC."""
     head = struct.pack(">HHI", 0x0023, SHA256_ALG, attributes) + sized(policy)
-    kinds = struct.pack(">H", NULL) + struct.pack(">HH", scheme, SHA256_ALG) + struct.pack(">HH", curve, NULL)
+    chosen = struct.pack(">H", NULL) if scheme is None else struct.pack(">HH", scheme, SHA256_ALG)
+    kinds = cipher + chosen + struct.pack(">HH", curve, NULL)
     return head + kinds + sized(point(key)[1:33]) + sized(point(key)[33:])
 
 
@@ -78,9 +84,9 @@ def rsa_public(key: rsa.RSAPrivateKey, attributes: int) -> bytes:
     return head + kinds + sized(key.public_key().public_numbers().n.to_bytes(256, "big"))
 
 
-def nv_public(index: int = 0x01806870, attributes: int = 0x20040016) -> bytes:
-    """TPMS_NV_PUBLIC; by default a counter that was written."""
-    return struct.pack(">IHI", index, SHA256_ALG, attributes) + sized(b"") + struct.pack(">H", 8)
+def nv_public(index: int = 0x01906860) -> bytes:
+    """TPMS_NV_PUBLIC of a counter that was written, used by its own authorisation."""
+    return struct.pack(">IHI", index, SHA256_ALG, 0x22040014) + sized(b"") + struct.pack(">H", 8)
 
 
 def attest(kind: int, extra: bytes, attested: bytes, *, magic: int = 0xFF544347, resets: int = 7) -> bytes:
@@ -102,11 +108,35 @@ def nv_certified(public: bytes, value: int, offset: int = 0) -> bytes:
     return sized(name(public)) + struct.pack(">H", offset) + sized(struct.pack(">Q", value))
 
 
-def sealed_policy(counter: bytes, limit: int) -> bytes:
-    """TPM2_PolicyCommandCode(TPM2_Duplicate), then TPM2_PolicyNV(counter, limit, 0, TPM_EO_UNSIGNED_LT)."""
-    digest = hashlib.sha256(bytes(32) + struct.pack(">II", 0x16C, 0x14B)).digest()
-    compared = hashlib.sha256(struct.pack(">QHH", limit, 0, 5)).digest()
-    return hashlib.sha256(digest + struct.pack(">I", 0x149) + compared + name(counter)).digest()
+def created(public: bytes, creation_data: bytes = b"creation data") -> bytes:
+    return sized(name(public)) + sized(hashlib.sha256(creation_data).digest())
+
+
+@dataclass
+class Terms:
+    """Where the key of a cohort of several may go, and the policy that says so."""
+
+    sender: bytes
+    parents: list[bytes]
+    limit: int = 5
+    index: int = 0x01906860
+
+    def policy(self) -> bytes:
+        """TPM2_PolicySecret(audit key), TPM2_PolicyNV(counter), TPM2_PolicyDuplicationSelect(parent); TPM2_PolicyOR."""
+        secret = hashlib.sha256(bytes(32) + struct.pack(">I", 0x151) + self.sender).digest()
+        digest = hashlib.sha256(secret).digest()
+        compared = hashlib.sha256(struct.pack(">QHH", self.limit, 0, 5)).digest()
+        counter = name(nv_public(self.index))
+        digest = hashlib.sha256(digest + struct.pack(">I", 0x149) + compared + counter).digest()
+        selects = [struct.pack(">I", 0x188) + parent + b"\0" for parent in self.parents]
+        branches = [hashlib.sha256(digest + select).digest() for select in selects]
+        if len(branches) == 1:
+            return branches[0]
+        return hashlib.sha256(bytes(32) + struct.pack(">I", 0x171) + b"".join(branches)).digest()
+
+    def encode(self) -> bytes:
+        head = struct.pack(">BIQ", 1, self.index, self.limit) + self.sender
+        return head + bytes((len(self.parents),)) + b"".join(self.parents)
 
 
 @functools.cache
@@ -195,8 +225,8 @@ class Forged:
     label: str = "one"
     member: int = 0
     members: int = 1
-    limit: int = 5
     counter_value: int = 5
+    terms: Terms | None = None
     nonce: bytes = bytes(32)
     answer: Answer | None = None
     pcrs: tuple[str, ...] = tuple(f"{number:02x}" * 32 for number in range(16))
@@ -223,9 +253,15 @@ class Forged:
                 return ecc_public(self.attestation_key, STAYS | RESTRICTED | SIGN, ECDSA)
             case "audit":
                 return ecc_public(self.audit_key, STAYS | SIGN, ECDSA)
+            case "storage":
+                cipher = struct.pack(">HHH", 0x0006, 128, 0x0043)
+                return ecc_public(
+                    ec_key(f"storage {self.label}"), STAYS | RESTRICTED | DECRYPT, None, cipher=cipher
+                )
             case _ if self.members > 1:
-                policy = sealed_policy(nv_public(), self.limit)
-                return ecc_public(self.cohort_key, MADE | DECRYPT, ECDH, policy)
+                return ecc_public(
+                    self.cohort_key, MADE | ENCRYPTED_DUPLICATION | DECRYPT, ECDH, self.cohort_terms.policy()
+                )
             case _:
                 return ecc_public(self.cohort_key, STAYS | DECRYPT, ECDH)
 
@@ -248,14 +284,52 @@ class Forged:
             certificate=ek_certificate(self.label, **changes).hex(), public=self.endorsement_public().hex()
         )
 
-    def counter(self, **changes: Any) -> Counter:
-        public = changes.pop("public", nv_public())
-        value = changes.pop("value", self.counter_value)
-        return Counter(
-            certified=self.says(NV, nv_certified(public, value), **changes),
-            limit=self.limit,
-            public=public.hex(),
+    def other(self, number: int) -> Forged:
+        """Another member of the cohort, as it is without fault."""
+        return Forged(label=f"m{number}", member=number, members=self.members)
+
+    @property
+    def cohort_terms(self) -> Terms:
+        """Made by member 0, for the others."""
+        if self.terms is not None:
+            return self.terms
+        parents = [name(self.other(number).public("storage")) for number in range(1, self.members)]
+        return Terms(name(self.other(0).public("audit")), parents)
+
+    def made_by_the_first(self, **changes: Any) -> Attestation:
+        """TPM2_CertifyCreation of the cohort key by member 0."""
+        extra = changes.pop("extra", hashlib.sha256(b"hwkm cohort origin v1").digest())
+        kind, attested = (
+            changes.pop("kind", CREATION),
+            changes.pop("attested", created(self.public("cohort"))),
         )
+        return self.other(0).says(kind, attested, extra=extra, **changes)
+
+    def record(self, origin: Attestation | None = None, attestation: bytes | None = None) -> str:
+        """The record of the cohort key, in hex."""
+        origin = origin or self.made_by_the_first()
+        signature = bytes.fromhex(origin.signature)
+        parts = (
+            self.cohort_terms.encode(),
+            attestation or self.other(0).public("attestation"),
+            b"creation data",
+            bytes.fromhex(origin.attest),
+        )
+        fingerprints = bytes(32 * len(self.cohort_terms.parents))
+        whole = b"\1" + bytes(2) + b"".join(map(sized, parts))
+        return (whole + signature[6:38] + signature[40:] + fingerprints).hex()
+
+    def shared(self, **changes: Any) -> SharedKey:
+        """How the cohort key came to this member."""
+        made = SharedKey(record=self.record())
+        if self.member == 0:
+            counted = nv_certified(nv_public(), self.counter_value)
+            made = msgspec.structs.replace(made, counter_certified=self.says(NV, counted))
+        else:
+            stored = self.says(CERTIFY, certified(self.public("storage")))
+            public = self.public("storage").hex()
+            made = msgspec.structs.replace(made, storage_certified=stored, storage_public=public)
+        return msgspec.structs.replace(made, **changes)
 
     def module(self) -> TpmModule:
         """What this TPM says, with what the test has put in its place."""
@@ -265,11 +339,11 @@ class Forged:
             audit_public=self.public("audit").hex(),
             cohort_certified=self.says(CERTIFY, certified(self.public("cohort"))),
             cohort_public=self.public("cohort").hex(),
-            counter=self.counter() if self.members > 1 else None,
             description={"manufacturer": "TEST", "model": "none", "firmware": "1.0"},
             endorsement=self.endorsement(),
             pcrs=self.pcrs,
             quote=self.says(QUOTE, quoted(self.pcrs)),
+            shared=self.shared() if self.members > 1 else None,
         )
         return msgspec.structs.replace(made, **self.overridden)
 

@@ -72,12 +72,17 @@ class Attestation(_Evidence, frozen=True, kw_only=True):
     signature: _Hex
 
 
-class Counter(_Evidence, frozen=True, kw_only=True):
-    """The NV counter that ends duplication: TPMS_NV_PUBLIC, TPM2_NV_Certify, and the limit in the policy."""
+class SharedKey(_Evidence, frozen=True, kw_only=True):
+    """How the key of a cohort of several came to a TPM: ``record`` is that of :mod:`hwkm.formats.cohort_record`.
 
-    certified: Attestation
-    limit: Annotated[int, Meta(ge=1, le=2**53 - 1)]
-    public: _Hex
+    In the first member ``counter_certified`` is TPM2_NV_Certify of the counter that ends duplication; in another
+    one the key came to a storage key, with its TPMT_PUBLIC and TPM2_Certify.
+    """
+
+    counter_certified: Attestation | None = None
+    record: _Hex
+    storage_certified: Attestation | None = None
+    storage_public: _Hex | None = None
 
 
 class Endorsement(_Evidence, frozen=True, kw_only=True):
@@ -96,11 +101,11 @@ class TpmModule(_Evidence, frozen=True, kw_only=True, tag_field="kind", tag="tpm
     audit_public: _Hex
     cohort_certified: Attestation
     cohort_public: _Hex
-    counter: Counter | None = None
     description: _Facts
     endorsement: Endorsement | None = None
     pcrs: Annotated[tuple[_Hex32, ...], Meta(min_length=PCRS, max_length=PCRS)]
     quote: Attestation
+    shared: SharedKey | None = None
 
 
 class Pkcs11Module(_Evidence, frozen=True, kw_only=True, tag_field="kind", tag="pkcs11"):

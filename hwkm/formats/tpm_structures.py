@@ -1,7 +1,7 @@
 """A strict parser of what a TPM signs and what it signs about (TPM 2.0 library, part 2).
 
-Only what hwkm's evidence needs: TPMT_PUBLIC of P-256 and RSA keys, TPMS_NV_PUBLIC, TPMS_ATTEST of
-TPM2_Certify, TPM2_Quote and TPM2_NV_Certify, and TPMT_SIGNATURE of ECDSA with SHA-256. No TPM is needed
+Only what hwkm's evidence needs: TPMT_PUBLIC of P-256 and RSA keys, TPMS_ATTEST of
+TPM2_Certify, TPM2_CertifyCreation, TPM2_Quote and TPM2_NV_Certify, and TPMT_SIGNATURE of ECDSA with SHA-256. No TPM is needed
 to read them. Everything else is a :class:`FormatError`, and so is a byte too many.
 """
 
@@ -26,11 +26,6 @@ ALG_ECDH: Final = 0x0019
 ALG_ECC: Final = 0x0023
 ALG_CFB: Final = 0x0043
 ECC_NIST_P256: Final = 0x0003
-
-COMMAND_DUPLICATE: Final = 0x0000014B
-_COMMAND_POLICY_COMMAND_CODE: Final = 0x0000016C
-_COMMAND_POLICY_NV: Final = 0x00000149
-_UNSIGNED_LESS: Final = 0x0005  # TPM_EO_UNSIGNED_LT
 
 _GENERATED: Final = 0xFF544347  # TPM_GENERATED_VALUE: the TPM itself says it
 _SCHEMES_WITH_HASH: Final = frozenset({0x0014, 0x0016, 0x0017, ALG_ECDSA, ALG_ECDH, 0x001B, 0x001C})
@@ -61,6 +56,7 @@ class AttestType(IntEnum):
     NV = 0x8014
     CERTIFY = 0x8017
     QUOTE = 0x8018
+    CREATION = 0x801A
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,36 +94,18 @@ class RsaPublic:
 
 
 @dataclass(frozen=True, slots=True)
-class NvPublic:
-    """TPMS_NV_PUBLIC of an index."""
-
-    encoded: bytes
-    index: int
-    attributes: int
-    auth_policy: bytes
-    data_bytes: int
-
-    @property
-    def name(self) -> bytes:
-        """The Name: algorithm and digest of the public area."""
-        return name_of(self.encoded)
-
-    @property
-    def is_counter(self) -> bool:
-        """Whether it can only grow: TPM_NT_COUNTER."""
-        return (self.attributes >> 4) & 0xF == 0x1
-
-    @property
-    def is_written(self) -> bool:
-        """TPMA_NV_WRITTEN."""
-        return bool(self.attributes >> 29 & 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Certified:
     """What TPM2_Certify says: an object with this Name is in the TPM."""
 
     name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What TPM2_CertifyCreation says: the TPM has made the object with this Name, with these data of its creation."""
+
+    name: bytes
+    creation_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +134,7 @@ class Attest:
 
     extra_data: bytes
     boot: tuple[int, int, int]
-    attested: Certified | Quoted | NvCertified
+    attested: Certified | Created | Quoted | NvCertified
 
 
 def name_of(public: bytes) -> bytes:
@@ -195,23 +173,8 @@ def parse_rsa_public(data: bytes) -> RsaPublic:
     return RsaPublic(data, attributes, policy, symmetric, scheme, modulus)
 
 
-def parse_nv_public(data: bytes) -> NvPublic:
-    """Read the TPMS_NV_PUBLIC of an index that is named by SHA-256.
-
-    Raises:
-        FormatError: it is not one.
-    """
-    reader = _Reader(data, "an NV index")
-    index = reader.number(4)
-    reader.expect(2, ALG_SHA256, "it is not named by SHA-256")
-    attributes = reader.number(4)
-    policy, size = reader.policy(), reader.number(2)
-    reader.end()
-    return NvPublic(data, index, attributes, policy, size)
-
-
 def parse_attest(data: bytes) -> Attest:
-    """Read a TPMS_ATTEST of TPM2_Certify, TPM2_Quote or TPM2_NV_Certify.
+    """Read a TPMS_ATTEST of TPM2_Certify, TPM2_CertifyCreation, TPM2_Quote or TPM2_NV_Certify.
 
     Raises:
         FormatError: it is not one.
@@ -251,15 +214,6 @@ def encode_signature(raw: bytes) -> bytes:
     return struct.pack(">HH", ALG_ECDSA, ALG_SHA256) + b"".join(parts)
 
 
-def policy_of_duplication(counter: bytes, limit: int) -> bytes:
-    """Return the policy digest of: TPM2_Duplicate, while the NV counter with the Name ``counter`` is < ``limit``."""
-    by_command = struct.pack(">II", _COMMAND_POLICY_COMMAND_CODE, COMMAND_DUPLICATE)
-    digest = hashlib.sha256(bytes(32) + by_command).digest()
-    compared = hashlib.sha256(struct.pack(">QHH", limit, 0, _UNSIGNED_LESS)).digest()
-    by_counter = struct.pack(">I", _COMMAND_POLICY_NV) + compared + counter
-    return hashlib.sha256(digest + by_counter).digest()
-
-
 def _public_head(data: bytes, kind: int) -> tuple[_Reader, ObjectAttributes, bytes]:
     reader = _Reader(data, "a public area")
     reader.expect(2, kind, "it is of another kind of key")
@@ -268,12 +222,14 @@ def _public_head(data: bytes, kind: int) -> tuple[_Reader, ObjectAttributes, byt
     return reader, attributes, reader.policy()
 
 
-def _attested(reader: _Reader, kind: int) -> Certified | Quoted | NvCertified:
+def _attested(reader: _Reader, kind: int) -> Certified | Created | Quoted | NvCertified:
     match kind:
         case AttestType.CERTIFY:
             name = reader.name()
             reader.name()  # Qualified Name
             return Certified(name)
+        case AttestType.CREATION:
+            return Created(reader.name(), reader.sized(32))
         case AttestType.QUOTE:
             return Quoted(reader.selection(), reader.sized(32))
         case AttestType.NV:

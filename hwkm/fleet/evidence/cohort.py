@@ -111,6 +111,13 @@ def _verify_together(statements: Sequence[Statement]) -> None:
         raise EvidenceRefused("two members have one audit key: they are one and the same")
     if len({type(statement.module) for statement in statements}) != 1:
         raise EvidenceRefused("the members are of different kinds of hardware, between which no key can pass")
+    _verify_one_object([one.module for one in statements if isinstance(one.module, TpmModule)])
+
+
+def _verify_one_object(modules: Sequence[TpmModule]) -> None:
+    """The first member's TPM says that it made the key with this public area, which rules where it can go."""
+    if len({module.cohort_public for module in modules}) > 1:
+        raise EvidenceRefused("the members' cohort keys are not one and the same object of a TPM")
 
 
 def _verified(member: MemberEvidence, trust: Trust) -> tuple[Finding, ...]:

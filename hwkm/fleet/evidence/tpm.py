@@ -5,27 +5,32 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from hwkm.crypto.labels import COHORT_ORIGIN
 from hwkm.crypto.p256 import load_point
 from hwkm.crypto.signatures import ecdsa_der, ecdsa_verifies
 from hwkm.errors import EvidenceRefused, FormatError, InvalidKeyError
 from hwkm.fleet.evidence.endorsement import AttestationTrust, trust_in_attestation_key
 from hwkm.fleet.evidence.findings import OPERATORS_WORD, Finding, Proof, Trust
-from hwkm.formats.evidence import PCRS, Attestation, Counter, Statement, TpmModule, extra_data
+from hwkm.formats.cohort_record import CohortRecord
+from hwkm.formats.evidence import PCRS, Attestation, SharedKey, Statement, TpmModule, extra_data
 from hwkm.formats.tpm_structures import (
+    ALG_AES,
+    ALG_CFB,
     ALG_ECDH,
     ALG_ECDSA,
     ALG_SHA256,
     Attest,
     Certified,
+    Created,
     EccPublic,
     NvCertified,
     ObjectAttributes,
     Quoted,
+    encode_signature,
+    name_of,
     parse_attest,
     parse_ecc_public,
-    parse_nv_public,
     parse_signature,
-    policy_of_duplication,
 )
 
 _MADE_HERE: Final = (
@@ -35,9 +40,12 @@ _STAYS: Final = _MADE_HERE | ObjectAttributes.FIXED_TPM | ObjectAttributes.FIXED
 ATTESTATION: Final = _STAYS | ObjectAttributes.RESTRICTED | ObjectAttributes.SIGN
 AUDIT: Final = _STAYS | ObjectAttributes.SIGN
 COHORT: Final = _STAYS | ObjectAttributes.DECRYPT
-SHARED_COHORT: Final = _MADE_HERE | ObjectAttributes.DECRYPT
+SHARED_COHORT: Final = _MADE_HERE | ObjectAttributes.ENCRYPTED_DUPLICATION | ObjectAttributes.DECRYPT
 """A cohort key of several members: it could be duplicated, until the counter in its policy said no."""
+STORAGE: Final = _STAYS | ObjectAttributes.RESTRICTED | ObjectAttributes.DECRYPT
 
+_ORIGIN: Final = hashlib.sha256(COHORT_ORIGIN).digest()
+_AES_128_CFB: Final = (ALG_AES, 128, ALG_CFB)
 _ECDSA: Final = (ALG_ECDSA, ALG_SHA256)
 _ECDH: Final = (ALG_ECDH, ALG_SHA256)
 _COUNTER_BYTES: Final = 8
@@ -90,34 +98,21 @@ class _Said:
         if said.digest != self.pcr_digest:
             raise EvidenceRefused("the quote is over other values of the PCRs than the evidence shows")
 
-    def counter_value(self, counter: Counter) -> tuple[bytes, int]:
-        """Return the Name of an NV counter and its value, as the TPM certifies them."""
-        try:
-            public = parse_nv_public(bytes.fromhex(counter.public))
-        except FormatError as exc:
-            raise EvidenceRefused(f"the counter of the cohort: {exc}") from exc
-        said = self._verified(counter.certified, "certificate of the counter").attested
+    def counter_value(self, attestation: Attestation, counter: bytes) -> int:
+        """Return the value of the NV counter with this Name, as the TPM certifies it."""
+        said = self._verified(attestation, "certificate of the counter").attested
         if not isinstance(said, NvCertified):
             raise EvidenceRefused("the certificate of the counter is another kind of statement")
-        if not public.is_counter or not public.is_written:
-            raise EvidenceRefused("the counter of the cohort is an NV index that can go back")
-        if said.name != public.name or said.offset or len(said.contents) != _COUNTER_BYTES:
+        if said.name != counter or said.offset or len(said.contents) != _COUNTER_BYTES:
             raise EvidenceRefused("the TPM certified another NV index than the counter of the cohort")
-        return public.name, int.from_bytes(said.contents, "big")
+        return int.from_bytes(said.contents, "big")
 
     def verify_one_boot(self) -> None:
         if len(self._boots) != 1:
             raise EvidenceRefused("the TPM's statements are from before and after a restart")
 
     def _verified(self, attestation: Attestation, what: str) -> Attest:
-        data = bytes.fromhex(attestation.attest)
-        try:
-            said = parse_attest(data)
-            signature = ecdsa_der(parse_signature(bytes.fromhex(attestation.signature)))
-        except FormatError as exc:
-            raise EvidenceRefused(f"the {what}: {exc}") from exc
-        if not ecdsa_verifies(self._key.point, data, signature):
-            raise EvidenceRefused(f"the {what} is not signed by the attestation key")
+        said = _signed(attestation, self._key, what)
         if said.extra_data != self._extra:
             raise EvidenceRefused(f"the {what} was made for another statement")
         self._boots.add(said.boot)
@@ -129,40 +124,103 @@ def _cohort_key(statement: Statement, module: TpmModule, said: _Said, by: Attest
         key = _key(module.cohort_public, "cohort key", COHORT, _ECDH)
         text = "its cohort key was made in one TPM and is fixed there for ever"
     else:
-        text = _verify_sealed(module, said)
-        key = _key(module.cohort_public, "cohort key", SHARED_COHORT, _ECDH, shared=True)
+        key, text = _shared_key(statement, module, said)
     _verify_point(key, statement.cohort_key, "cohort key")
     said.verify_certified(module.cohort_certified, key, "cohort key")
     return [by.finding(text)]
 
 
-def _verify_sealed(module: TpmModule, said: _Said) -> str:
-    """A key that more than one member has: that nobody can duplicate it any more."""
-    if module.counter is None:
+def _shared_key(statement: Statement, module: TpmModule, said: _Said) -> tuple[EccPublic, str]:
+    """A key that more than one member has: that only they got it, and that nobody can duplicate it any more."""
+    shared = module.shared
+    if shared is None:
+        raise EvidenceRefused("the evidence does not say how the cohort key came to this member")
+    record = _record(shared)
+    key = _key(module.cohort_public, "cohort key", SHARED_COHORT, _ECDH, policy=record.terms.policy_digest())
+    if record.terms.members != statement.members:
+        raise EvidenceRefused("the cohort key was made for another number of members")
+    _verify_origin(record, key)
+    if statement.member == 0:
+        return key, _verify_first(module, shared, record, said)
+    return key, _verify_joined(statement.member, shared, record, said)
+
+
+def _verify_origin(record: CohortRecord, key: EccPublic) -> None:
+    """The TPM of the first member has made the key, and nobody knew it before."""
+    attestation = Attestation(attest=record.attest.hex(), signature=encode_signature(record.signature).hex())
+    signer = _key(record.attestation_key.hex(), "first member's attestation key", ATTESTATION, _ECDSA)
+    said = _signed(attestation, signer, "certificate of the cohort key's creation")
+    if not isinstance(said.attested, Created) or said.extra_data != _ORIGIN:
+        raise EvidenceRefused("the certificate of the cohort key's creation is another kind of statement")
+    if said.attested.name != key.name:
+        raise EvidenceRefused("the first member's TPM has made another object than the cohort key")
+    if said.attested.creation_hash != hashlib.sha256(record.creation_data).digest():
+        raise EvidenceRefused("the cohort key was created with other data than the evidence shows")
+
+
+def _verify_first(module: TpmModule, shared: SharedKey, record: CohortRecord, said: _Said) -> str:
+    terms = record.terms
+    if record.attestation_key.hex() != module.attestation_public:
+        raise EvidenceRefused("another TPM than the first member's has made the cohort key")
+    if terms.sender != name_of(bytes.fromhex(module.audit_public)):
+        raise EvidenceRefused("the cohort key can be duplicated by another module than the first member")
+    if shared.counter_certified is None:
         raise EvidenceRefused("the evidence has no counter that ends the duplication of the cohort key")
-    name, value = said.counter_value(module.counter)
-    limit = module.counter.limit
-    policy = _parsed(module.cohort_public, "cohort key").auth_policy
-    if policy != policy_of_duplication(name, limit):
-        raise EvidenceRefused("the cohort key's policy is not that of a key whose duplication ends")
-    if value < limit:
+    value = said.counter_value(shared.counter_certified, terms.counter_name())
+    if value < terms.limit:
         raise EvidenceRefused(
-            f"the cohort is not sealed: its counter is at {value}, and until {limit} the key can be duplicated"
+            f"the cohort is not sealed: its counter is at {value}, and until {terms.limit} the key can be duplicated"
         )
-    return f"its cohort key can leave no TPM any more: its counter is at {value}, and the limit was {limit}"
+    return f"its cohort key was made in this TPM and can leave none any more: counter {value}, limit {terms.limit}"
+
+
+def _verify_joined(number: int, shared: SharedKey, record: CohortRecord, said: _Said) -> str:
+    if shared.storage_public is None or shared.storage_certified is None:
+        raise EvidenceRefused("the evidence has no storage key to which the cohort key came")
+    storage = _key(shared.storage_public, "storage key", STORAGE, None, symmetric=_AES_128_CFB)
+    said.verify_certified(shared.storage_certified, storage, "storage key")
+    if record.terms.parents[number - 1] != storage.name:
+        raise EvidenceRefused("the cohort key was to go to another TPM than this member's")
+    return "its cohort key came from the first member's TPM into this one, and cannot leave it"
+
+
+def _record(shared: SharedKey) -> CohortRecord:
+    try:
+        return CohortRecord.parse(bytes.fromhex(shared.record))
+    except FormatError as exc:
+        raise EvidenceRefused(str(exc)) from exc
+
+
+def _signed(attestation: Attestation, signer: EccPublic, what: str) -> Attest:
+    """Read what an attestation key has signed."""
+    data = bytes.fromhex(attestation.attest)
+    try:
+        said = parse_attest(data)
+        signature = ecdsa_der(parse_signature(bytes.fromhex(attestation.signature)))
+    except FormatError as exc:
+        raise EvidenceRefused(f"the {what}: {exc}") from exc
+    if not ecdsa_verifies(signer.point, data, signature):
+        raise EvidenceRefused(f"the {what} is not signed by the attestation key")
+    return said
 
 
 def _key(
-    data: str, what: str, attributes: ObjectAttributes, scheme: tuple[int, int], *, shared: bool = False
+    data: str,
+    what: str,
+    attributes: ObjectAttributes,
+    scheme: tuple[int, int] | None,
+    *,
+    symmetric: tuple[int, int, int] | None = None,
+    policy: bytes = b"",
 ) -> EccPublic:
     """Read a public area that must be made by our template."""
     key = _parsed(data, what)
     difference = key.attributes ^ attributes
     if difference:
         raise EvidenceRefused(f"the {what} has other attributes than it must have: {difference!r}")
-    if bool(key.auth_policy) != shared:
+    if key.auth_policy != policy:
         raise EvidenceRefused(f"the {what} has another policy than it must have")
-    if key.scheme != scheme or key.symmetric is not None:
+    if key.scheme != scheme or key.symmetric != symmetric:
         raise EvidenceRefused(f"the {what} is made for another use")
     return key
 

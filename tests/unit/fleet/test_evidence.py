@@ -307,50 +307,138 @@ class TestToken:
         assert "cannot leave" in verify_member(evidence, NOBODY)[0].what
 
 
+def record(**changes: Any) -> Callable[[Forged], Any]:
+    return lambda member: member.shared(record=member.record(member.made_by_the_first(**changes)))
+
+
+def terms(**changes: Any) -> Callable[[Forged], MemberEvidence]:
+    """Let the key and its record have other terms, of which nothing else is wrong."""
+
+    def damaged(member: Forged) -> MemberEvidence:
+        made = member.cohort_terms
+        member.terms = world.Terms(**{"sender": made.sender, "parents": made.parents, **changes})
+        return member.evidence()
+
+    return damaged
+
+
+SHARED: dict[str, tuple[int, Callable[[Forged], MemberEvidence], str]] = {
+    "no record": (1, put(shared=None), "does not say how the cohort key came to this member"),
+    "record that is none": (1, put(shared=lambda m: m.shared(record="01")), "record of a cohort"),
+    "key without a policy": (
+        0,
+        put(cohort_public=lambda m: world.ecc_public(
+            m.cohort_key, world.MADE | world.ENCRYPTED_DUPLICATION | world.DECRYPT, world.ECDH).hex()),
+        "the cohort key has another policy",
+    ),
+    "key that travels without a cover": (
+        0,
+        put(cohort_public=lambda m: world.ecc_public(
+            m.cohort_key, world.MADE | world.DECRYPT, world.ECDH, m.cohort_terms.policy()).hex()),
+        "the cohort key has other attributes",
+    ),
+    "another limit than the policy's": (
+        0,
+        lambda m: put(shared=m.shared(record=Forged(
+            label="m0", members=3, terms=world.Terms(m.cohort_terms.sender, m.cohort_terms.parents, 4)
+        ).record()))(m),
+        "the cohort key has another policy",
+    ),
+    "for two members": (
+        1, lambda m: terms(parents=m.cohort_terms.parents[:1])(m), "made for another number of members",
+    ),
+    "made by nobody": (0, put(shared=record(kind=world.CERTIFY, attested=b"")), "cut short"),
+    "certified, not created": (
+        0, put(shared=lambda m: m.shared(record=m.record(m.made_by_the_first(
+            kind=world.CERTIFY, attested=world.certified(m.public("cohort")))))),
+        "creation is another kind of statement",
+    ),
+    "created for another purpose": (1, put(shared=record(extra=bytes(32))), "creation is another kind of statement"),
+    "another object created": (
+        1, put(shared=record(attested=world.created(b"other"))), "made another object than the cohort key",
+    ),
+    "other creation data": (
+        0, put(shared=lambda m: m.shared(record=m.record(m.made_by_the_first(
+            attested=world.created(m.public("cohort"), b"other"))))),
+        "created with other data",
+    ),
+    "creation signed by a member that joined": (
+        1, put(shared=lambda m: m.shared(record=m.record(attestation=m.public("attestation")))),
+        "creation is not signed by the attestation key",
+    ),
+    "made by another TPM": (
+        0,
+        lambda m: put(shared=m.shared(record=m.record(
+            m.other(1).says(world.CREATION, world.created(m.public("cohort")),
+                            extra=hashlib.sha256(b"hwkm cohort origin v1").digest()),
+            m.other(1).public("attestation"))))(m),
+        "another TPM than the first member's has made the cohort key",
+    ),
+    "sent by another module": (
+        0, terms(sender=world.name(b"other")), "can be duplicated by another module than the first member",
+    ),
+    "no counter": (0, put(shared=lambda m: m.shared(counter_certified=None)), "no counter that ends the duplication"),
+    "another index": (
+        0,
+        put(shared=lambda m: m.shared(
+            counter_certified=m.says(world.NV, world.nv_certified(world.nv_public(0x01906861), 5)))),
+        "another NV index than the counter",
+    ),
+    "part of the counter": (
+        0,
+        put(shared=lambda m: m.shared(
+            counter_certified=m.says(world.NV, world.nv_certified(world.nv_public(), 5, offset=1)))),
+        "another NV index than the counter",
+    ),
+    "key in place of the counter": (
+        0, put(shared=lambda m: m.shared(counter_certified=certify("audit")(m))),
+        "certificate of the counter is another kind of statement",
+    ),
+    "no storage key": (2, put(shared=lambda m: m.shared(storage_certified=None)), "no storage key to which"),
+    "storage key that can leave": (
+        2,
+        put(shared=lambda m: m.shared(storage_public=world.ecc_public(
+            world.ec_key("storage m2"), world.MADE | world.RESTRICTED | world.DECRYPT, None,
+            cipher=bytes.fromhex("000600800043")).hex())),
+        "the storage key has other attributes",
+    ),
+    "storage key that protects nothing": (
+        2,
+        put(shared=lambda m: m.shared(storage_public=world.ecc_public(
+            world.ec_key("storage m2"), world.STAYS | world.RESTRICTED | world.DECRYPT, None).hex())),
+        "the storage key is made for another use",
+    ),
+    "storage key of another TPM": (
+        2, put(shared=lambda m: m.shared(storage_public=m.other(1).public("storage").hex())),
+        "certified another object than the storage key",
+    ),
+    "sent to another TPM": (
+        2, lambda m: terms(parents=m.cohort_terms.parents[::-1])(m), "was to go to another TPM than this member's",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_what_is_wrong_with_a_tpm_of_several_is_refused_with_its_own_text(what: str) -> None:
+    number, damage, text = SHARED[what]
+    with pytest.raises(EvidenceRefused, match=text):
+        verify_member(damage(shared(number)), NOBODY)
+
+
 class TestSealed:
     def test_a_key_whose_counter_is_at_its_limit_can_leave_no_more(self) -> None:
-        assert "can leave no TPM any more" in verify_member(shared(1).evidence(), NOBODY)[0].what
+        assert "can leave none any more" in verify_member(shared(0).evidence(), NOBODY)[0].what
+
+    def test_a_member_that_joined_cannot_pass_it_on(self) -> None:
+        assert "cannot leave it" in verify_member(shared(2).evidence(), NOBODY)[0].what
+
+    def test_two_members_have_one_branch(self) -> None:
+        member = Forged(label="m0", members=2)
+        assert "can leave none any more" in verify_member(member.evidence(), NOBODY)[0].what
 
     def test_before_it_is_sealed_it_is_refused(self) -> None:
         with pytest.raises(EvidenceRefused, match="not sealed: its counter is at 4, and until 5"):
             verify_member(shared(0, counter_value=4).evidence(), NOBODY)
-
-    def test_without_a_counter_it_is_refused(self) -> None:
-        with pytest.raises(EvidenceRefused, match="no counter that ends the duplication"):
-            verify_member(shared(0, overridden={"counter": None}).evidence(), NOBODY)
-
-    def test_a_policy_that_lets_it_go_for_ever_is_refused(self) -> None:
-        member = shared(0)
-        key = world.ecc_public(member.cohort_key, world.MADE | world.DECRYPT, world.ECDH, b"p" * 32)
-        member.overridden["cohort_public"] = key.hex()
-        with pytest.raises(EvidenceRefused, match="policy is not that of a key whose duplication ends"):
-            verify_member(member.evidence(), NOBODY)
-
-    def test_another_limit_than_the_policys_is_refused(self) -> None:
-        member = shared(0)
-        member.overridden["counter"] = msgspec.structs.replace(member.counter(), limit=4)
-        with pytest.raises(EvidenceRefused, match="policy is not that"):
-            verify_member(member.evidence(), NOBODY)
-
-    @pytest.mark.parametrize(
-        ("attributes", "why"),
-        [(0x20040006, "ordinary"), (0x00040016, "never written")],
-        ids=["ordinary", "new"],
-    )
-    def test_an_index_that_can_go_back_is_refused(self, attributes: int, why: str) -> None:
-        member = shared(0)
-        member.overridden["counter"] = member.counter(public=world.nv_public(attributes=attributes))
-        with pytest.raises(EvidenceRefused, match="an NV index that can go back"):
-            verify_member(member.evidence(), NOBODY)
-
-    def test_the_certificate_of_another_index_is_refused(self) -> None:
-        member = shared(0)
-        other = world.nv_certified(world.nv_public(0x01806871), 5)
-        member.overridden["counter"] = msgspec.structs.replace(
-            member.counter(), certified=member.says(world.NV, other)
-        )
-        with pytest.raises(EvidenceRefused, match="another NV index"):
-            verify_member(member.evidence(), NOBODY)
 
 
 class TestCohort:
@@ -381,7 +469,8 @@ class TestCohort:
             ),
             (lambda m: [*m[:2], Forged(label="m1", member=2, members=3).evidence()], "one and the same"),
             (lambda m: [*m[:2], shared(2).evidence(module=world.token_module("m2"))], "different kinds"),
-            (lambda m: [*m[:2], shared(2, counter_value=4).evidence()], "member 2: the cohort is not sealed"),
+            (lambda m: [shared(0, counter_value=4).evidence(), *m[1:]], "member 0: the cohort is not sealed"),
+            (lambda m: [*m[:2], terms(limit=6)(shared(2))], "not one and the same object"),
         ],
     )
     def test_members_that_do_not_belong_together_are_refused(
