@@ -145,6 +145,18 @@ def test_nothing_of_a_member_is_destroyed_unasked(made: list[Member]) -> None:
     assert [member.show() for member in made] == before
 
 
+def test_joining_and_sealing_again_changes_nothing(cohort: list[Member]) -> None:
+    first, second, _ = cohort
+    first.run("create", "--members", "2")
+    invitation, sender = invite(first, second, 1)
+    joined, again = (second.run("join", str(invitation), "--expect", sender) for _ in range(2))
+    assert joined == again
+    before = second.show()
+    sealed, again = (first.run("seal") for _ in range(2))
+    assert sealed == again
+    assert second.show() == before
+
+
 def test_an_unsealed_first_member_does_not_serve_and_says_what_to_do(cohort: list[Member]) -> None:
     first = cohort[0]
     first.run("create", "--members", "3")

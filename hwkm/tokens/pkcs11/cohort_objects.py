@@ -33,6 +33,7 @@ from hwkm.tokens.pkcs11.errors import translated
 from hwkm.tokens.pkcs11.exchange import Receiving
 from hwkm.tokens.pkcs11.keys import P256_PARAMETERS, PRIVATE_KEY_TEMPLATE, generate_key_pair
 from hwkm.tokens.pkcs11.objects import Labels, find, find_all, find_data
+from hwkm.tokens.pkcs11.policy import SEALED_COHORT_KEY, verify_attributes
 
 _ID_BYTES: Final = 16
 _DER_POINT: Final = b"\x04\x41"  # OCTET STRING of 65 bytes (PKCS#11 v3.1, 6.3.3)
@@ -165,9 +166,11 @@ def verify_can_seal(session: Any, mechanism: Mechanism) -> None:
         )
     try:
         objects.append(objects[1].copy(_SEALED))
+        verify_attributes("trial key", objects[2], {**SEALED_COHORT_KEY, Attribute.TOKEN: False})
         verify_not_wrapped(session, mechanism, objects[2])
     except (PKCS11Error, KeyExposedError) as exc:
-        raise ExchangeUnsupported(f"this token cannot seal a key: {type(exc).__name__}") from exc
+        reason = str(exc) or type(exc).__name__
+        raise ExchangeUnsupported(f"this token cannot seal a key: {reason}") from exc
     finally:
         with translated("destroying the key pair that sealing was tried with"):
             for item in objects:
