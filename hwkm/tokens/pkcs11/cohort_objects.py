@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pkcs11 import PKCS11Error
-from pkcs11.constants import DEFAULT, Attribute, MechanismFlag, ObjectClass
+from pkcs11.constants import Attribute, MechanismFlag, ObjectClass
 from pkcs11.mechanisms import KeyType, Mechanism
 
 from hwkm.errors import AnchorTampered, ExchangeUnsupported, KeyExposedError
@@ -31,12 +31,17 @@ from hwkm.tokens.pkcs11.anchor import Pkcs11Anchor
 from hwkm.tokens.pkcs11.domain_objects import WrappingKey
 from hwkm.tokens.pkcs11.errors import translated
 from hwkm.tokens.pkcs11.exchange import Receiving
-from hwkm.tokens.pkcs11.keys import P256_PARAMETERS, PRIVATE_KEY_TEMPLATE, generate_key_pair
+from hwkm.tokens.pkcs11.keys import (
+    DER_POINT,
+    NOT_OF_A_PRIVATE_KEY,
+    P256_PARAMETERS,
+    PRIVATE_KEY_TEMPLATE,
+    generate_key_pair,
+)
 from hwkm.tokens.pkcs11.objects import Labels, find, find_all, find_data
 from hwkm.tokens.pkcs11.policy import SEALED_COHORT_KEY, verify_attributes
 
 _ID_BYTES: Final = 16
-_DER_POINT: Final = b"\x04\x41"  # OCTET STRING of 65 bytes (PKCS#11 v3.1, 6.3.3)
 _SEALED: Final = {Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False}
 # MODIFIABLE, because SoftHSM copies no other; the copy is not.
 _UNSEALED_TEMPLATE: Final = {
@@ -45,8 +50,6 @@ _UNSEALED_TEMPLATE: Final = {
     Attribute.EXTRACTABLE: True,
     Attribute.MODIFIABLE: True,
 }
-# python-pkcs11 would set these for any key; a private key does not have them (PKCS#11 v3.1, 4.9).
-_NOT_OF_A_PRIVATE_KEY: Final = dict.fromkeys((Attribute.ENCRYPT, Attribute.VERIFY, Attribute.WRAP), DEFAULT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ def keep_cohort_key(session: Any, labels: Labels, receiving: Receiving, blob: by
         TokenError: the hardware failed.
     """
     identity = secrets.token_bytes(_ID_BYTES)
-    template = {**PRIVATE_KEY_TEMPLATE, **_NOT_OF_A_PRIVATE_KEY}
+    template = {**PRIVATE_KEY_TEMPLATE, **NOT_OF_A_PRIVATE_KEY}
     receiving.keep(blob, id=identity, label=labels.cohort, template=template)
     with translated("keeping the cohort public key"):
         session.create_object(
@@ -198,7 +201,7 @@ def keep_cohort_key(session: Any, labels: Labels, receiving: Receiving, blob: by
                 Attribute.ID: identity,
                 Attribute.LABEL: labels.cohort,
                 Attribute.EC_PARAMS: P256_PARAMETERS,
-                Attribute.EC_POINT: _DER_POINT + point,
+                Attribute.EC_POINT: DER_POINT + point,
             }
         )
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pkcs11.constants import DEFAULT, Attribute, MechanismFlag, ObjectClass
+from pkcs11.constants import Attribute, MechanismFlag, ObjectClass
 from pkcs11.mechanisms import KeyType, Mechanism
 
 from hwkm.errors import TokenError, TokenUnavailable
@@ -22,7 +22,7 @@ from hwkm.formats.key_kind import KeyKind, KeyUsage, SigningAlgorithm
 from hwkm.tokens.pkcs11.direct import DirectHmac
 from hwkm.tokens.pkcs11.domain_objects import PlainSecret
 from hwkm.tokens.pkcs11.errors import translated
-from hwkm.tokens.pkcs11.keys import P256_PARAMETERS, agreed_secret
+from hwkm.tokens.pkcs11.keys import NOT_OF_A_PRIVATE_KEY, P256_PARAMETERS, agreed_secret
 from hwkm.tokens.pkcs11.mechanisms import HMAC_MECHANISMS, PSS_PARAMETERS
 from hwkm.tokens.wrapping import (
     computes_no_hmac,
@@ -50,8 +50,6 @@ _USE: Final = {
     KeyUsage.SIGN_VERIFY: MechanismFlag.SIGN,
     KeyUsage.KEY_AGREEMENT: MechanismFlag.DERIVE,
 }
-# python-pkcs11 would set these for any key; a private key does not have them (PKCS#11 v3.1, 4.9).
-_NOT_OF_A_PRIVATE_KEY: Final = dict.fromkeys((Attribute.ENCRYPT, Attribute.VERIFY, Attribute.WRAP), DEFAULT)
 
 
 class Pkcs11SecretKey:
@@ -162,7 +160,7 @@ def unwrapped(
         Attribute.WRAP_WITH_TRUSTED: trusted,
     }
     if not kind.is_secret_key:
-        template |= _NOT_OF_A_PRIVATE_KEY
+        template |= NOT_OF_A_PRIVATE_KEY
     with translated(f"unwrapping a key of kind {kind}"):
         item = wrapping_key.unwrap_key(
             ObjectClass.SECRET_KEY if kind.is_secret_key else ObjectClass.PRIVATE_KEY,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pkcs11 import KDF, PKCS11Error
-from pkcs11.constants import Attribute, MechanismFlag, ObjectClass
+from pkcs11.constants import DEFAULT, Attribute, MechanismFlag, ObjectClass
 from pkcs11.mechanisms import KeyType, Mechanism
 
 from hwkm.errors import AnchorTampered, TokenUnavailable
@@ -18,7 +18,8 @@ from hwkm.tokens.pkcs11.objects import find
 P256_PARAMETERS: Final = bytes.fromhex("06082a8648ce3d030107")
 
 _POINT_BYTES: Final = 65
-_DER_POINT: Final = b"\x04\x41"  # OCTET STRING of 65 bytes (PKCS#11 v3.1, 6.3.3)
+DER_POINT: Final = b"\x04\x41"
+"""What comes before a point of P-256: OCTET STRING of 65 bytes (PKCS#11 v3.1, 6.3.3)."""
 
 # The agreed secret lives for microseconds as a session object, to be read and destroyed.
 # (The template of an ordinary secret key would be sensitive, so not readable.)
@@ -128,7 +129,7 @@ def read_point(public_key: Any, label: str) -> bytes:
     with translated(f"reading the public key {label}"):
         value: bytes = public_key[Attribute.EC_POINT]
     # Some tokens leave out the OCTET STRING around the point.
-    point = value.removeprefix(_DER_POINT) if len(value) == _POINT_BYTES + 2 else value
+    point = value.removeprefix(DER_POINT) if len(value) == _POINT_BYTES + 2 else value
     if len(point) != _POINT_BYTES:
         raise AnchorTampered(f"the public key {label} in the token is not a P-256 point")
     return point
@@ -159,6 +160,8 @@ def generate_key_pair(
     return read_point(public_key, label)
 
 
+# python-pkcs11 would set these for any key; a private key does not have them (PKCS#11 v3.1, 4.9).
+NOT_OF_A_PRIVATE_KEY: Final = dict.fromkeys((Attribute.ENCRYPT, Attribute.VERIFY, Attribute.WRAP), DEFAULT)
 PRIVATE_KEY_TEMPLATE: Final = {
     Attribute.PRIVATE: True,
     Attribute.SENSITIVE: True,
