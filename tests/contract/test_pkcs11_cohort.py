@@ -25,6 +25,8 @@ from hwkm.formats.cohort_invitation import CohortInvitation, MembershipRequest
 from hwkm.formats.domain_token import ExchangeStatement
 from hwkm.formats.membership import Membership
 from hwkm.formats.wrapped_key import Backend
+from hwkm.secret import Pin
+from hwkm.tokens import registry
 from hwkm.tokens.cohort import Stage
 from hwkm.tokens.exchange import sign_statement, unsigned_statement
 from hwkm.tokens.pairing import cohort_digest
@@ -149,6 +151,20 @@ def test_attributes_tell_the_history_of_the_key(sealed: Pair) -> None:
             )
             histories.append(tuple(key[attribute] for attribute in attributes))
     assert histories == [(True, False, False, False), (False, False, False, False)]
+
+
+def test_the_officer_makes_trusted_domain_keys_in_members_too(blanks: Pair) -> None:
+    first, second = blanks
+    with first.activated(), Pin(first.pin) as pin, Pin(first.so_pin_file.read_bytes()) as officer:
+        registry.create_cohort(first.uri, pin, 2, officer)
+    with second.activated(), Pin(second.pin) as pin, Pin(second.so_pin_file.read_bytes()) as officer:
+        asked = registry.request_membership(second.uri, pin, officer)
+    cohorts.join(second, cohorts.invite(first, asked, 1), cohorts.sender_of(first))
+    cohorts.seal(first)
+    for device in blanks:
+        with device.activated(), opened(device) as token:
+            token.verify_key_policy()
+            assert token.describe().domain_trusted
 
 
 # --- start checks ----------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from hwkm.audit.reader import read
+from hwkm.secret import Pin
 from hwkm.server.exit_codes import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_TRY_AGAIN
+from hwkm.tokens import registry
 from tests.core_process import MemoryToken
 from tests.daemon import Daemon
 from tests.vault_http import VaultHttp
@@ -155,6 +157,26 @@ def test_joining_and_sealing_again_changes_nothing(cohort: list[Member]) -> None
     sealed, again = (first.run("seal") for _ in range(2))
     assert sealed == again
     assert second.show() == before
+
+
+def test_a_step_that_the_token_did_and_nobody_recorded_is_recorded_when_run_again(
+    cohort: list[Member],
+) -> None:
+    """As if hwkmd had been killed between the core's answer and the audit log."""
+    first, second, _ = cohort
+    first.run("create", "--members", "2")
+    invitation, sender = invite(first, second, 1)
+    registry.join(second.daemon.device.uri, pin_of(second), invitation.read_bytes(), bytes.fromhex(sender))
+    registry.seal(first.daemon.device.uri, pin_of(first))
+    assert [operation for operation, _ in second.audited()] == ["cohort.request"]
+    second.run("join", str(invitation), "--expect", sender)
+    first.run("seal")
+    assert [operation for operation, _ in second.audited()] == ["cohort.request", "cohort.join"]
+    assert [operation for operation, _ in first.audited()][-1] == "cohort.seal"
+
+
+def pin_of(member: Member) -> Pin:
+    return Pin(member.daemon.device.pin_file.read_bytes())
 
 
 def test_an_unsealed_first_member_does_not_serve_and_says_what_to_do(cohort: list[Member]) -> None:
