@@ -58,7 +58,7 @@ MEANING: Final[dict[ExitCode, str]] = {
     ExitCode.COHORT_MISMATCH: "the cohort key is not the trusted one",
     ExitCode.DENIED: "the policy or the socket's permissions do not allow it",
     ExitCode.CLAIM_REFUSED: "challenge or claim was refused; nothing was charged; try again",
-    ExitCode.NOT_TRUSTED: "a list of cohort keys is not to be trusted: signature, certificate or version",
+    ExitCode.NOT_TRUSTED: "a list of cohort keys, or evidence of one, is not to be trusted: signature, certificate, version",
     ExitCode.UNAVAILABLE: "no daemon, or its trusted core is restarting; `hwkm doctor` says more",
     ExitCode.TOKEN: "the token or TPM failed, is full, busy or not set up",
     ExitCode.STORAGE: "storage failed or is full, or does not match the token's anchor",
