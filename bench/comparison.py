@@ -78,7 +78,8 @@ def comparison(kind: str, directory: Path, *, short: bool) -> Iterator[Figure]:
         key = daemon.new_key()
         native, aws = NativeContender(daemon, [key]), AwsContender(daemon, key)
         yield from _side_by_side(kind, [rival, native, aws], requests, rounds)
-        yield from _batches(kind, [rival, native], raw, requests // 20, rounds)
+        for connections in CONNECTIONS:
+            yield from _batches(kind, [rival, native], raw, requests // 5, rounds, connections)
         yield from _counts(kind, daemon, native, requests)
         yield from _many_keys(kind, daemon, requests, keys, rounds)
 
@@ -128,18 +129,23 @@ def _figures(kind: str, label: str, connections: int, rounds: Sequence[dict[str,
 
 
 def _batches(
-    kind: str, contenders: Sequence[BatchContender], raw: RawHmac, requests: int, rounds: int
+    kind: str,
+    contenders: Sequence[BatchContender],
+    raw: RawHmac,
+    requests: int,
+    rounds: int,
+    connections: int,
 ) -> Iterator[Figure]:
     for contender in contenders:
         made, opened = [], []
         for _ in range(rounds):
-            load = closed_loop.run(contender.address, contender.batches(requests, ITEMS))
+            load = closed_loop.run(contender.address, contender.batches(requests, ITEMS), connections)
             made.append(load.rate * ITEMS)
-            opened.append(
-                closed_loop.run(contender.address, contender.batch_decryptions(load.bodies)).rate * ITEMS
-            )
+            requests_to_open = contender.batch_decryptions(load.bodies)
+            load = closed_loop.run(contender.address, requests_to_open, connections)
+            opened.append(load.rate * ITEMS)
         for verb, rates in (("data keys", made), ("decrypt", opened)):
-            label = f"{verb}, batches of {ITEMS}: {contender.name}"
+            label = f"{verb}, batches of {ITEMS}, {_plural(connections)}: {contender.name}"
             yield Figure(label, kind, _median(rates), "items per s")
             if contender.name != _BASE:
                 goal = at_least(0.5 if kind == "softhsm" else 0.6)
