@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
-import click
-from click.core import ParameterSource
-
+from hwkm.cli.options import socket_was_chosen
 from hwkm.client import CohortTrust, FixedCohort, FleetVaultClient, KnownCohort, VaultClient
 from hwkm.client.cohort import CohortSource
 from hwkm.client.daemons import CohortDaemons, daemons_path, read_daemons
@@ -31,7 +29,7 @@ def connect_vaults(socket: Path, cohort_key_file: Path | None = None) -> AnyVaul
     Raises:
         ConfigError: a file holds no key, or what is known of daemons or list cannot be read.
     """
-    several = None if cohort_key_file or _socket_was_chosen() else _all_daemons()
+    several = None if cohort_key_file or socket_was_chosen() else _all_daemons()
     source = None if cohort_key_file else _trusted_list()
     if several is None and source is None:
         return connect(socket, cohort_key_file)
@@ -41,11 +39,6 @@ def connect_vaults(socket: Path, cohort_key_file: Path | None = None) -> AnyVaul
 
 def _trust_of(socket: Path, cohort_key_file: Path | None) -> CohortTrust:
     return FixedCohort(read_cohort_key_file(cohort_key_file)) if cohort_key_file else KnownCohort(socket)
-
-
-def _socket_was_chosen() -> bool:
-    context = click.get_current_context(silent=True)
-    return context is not None and context.get_parameter_source("socket") is not ParameterSource.DEFAULT
 
 
 def _all_daemons() -> tuple[CohortDaemons, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,6 +11,20 @@ import typer
 from hwkm.client import DEFAULT_SOCKET
 
 SOCKET_VARIABLE: Final = "HWKM_SOCKET"
+
+_socket_was_chosen: Final = ContextVar("_socket_was_chosen", default=False)
+
+
+def socket_was_chosen() -> bool:
+    """Whether this command was given a socket, by the option or by the variable."""
+    return _socket_was_chosen.get()
+
+
+def _note_choice(context: typer.Context, value: Path) -> Path:
+    source = context.get_parameter_source("socket")
+    _socket_was_chosen.set(source is not None and source.name != "DEFAULT")
+    return value
+
 
 SocketOption = Annotated[
     Path,
@@ -21,6 +36,7 @@ SocketOption = Annotated[
         # A caller who may not use the socket is told so by the transport, with exit code and reason.
         readable=False,
         help="The daemon's Unix socket.",
+        callback=_note_choice,
     ),
 ]
 SOCKET_DEFAULT: Final = DEFAULT_SOCKET

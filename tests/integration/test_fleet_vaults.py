@@ -139,6 +139,24 @@ def standing(home: Home, handle: str) -> Standing:
 # --- drawing and finding ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("by_variable", [False, True], ids=["option", "variable"])
+def test_a_socket_that_is_chosen_is_the_only_daemon_that_is_asked(home: Home, *, by_variable: bool) -> None:
+    home.publish("alpha", "gamma")
+
+    def create_at(number: int, name: str, status: ExitCode = ExitCode.OK) -> None:
+        socket = str(home.site.sockets[number])
+        if by_variable:
+            home.person.environment["HWKM_SOCKET"] = socket
+        chosen = () if by_variable else ("--socket", socket)
+        home.person.run("vault", "create", name, *chosen, pin="0417", status=status)
+
+    for number in (0, 2, 3):
+        create_at(number, f"at {number}")
+        with VaultClient(home.site.sockets[number]) as daemon:
+            assert [info.name for info in daemon.list()] == [f"at {number}"]
+    create_at(1, "at an unlisted one", ExitCode.COHORT_MISMATCH)
+
+
 def test_new_vaults_are_spread_over_all_listed_cohorts_and_members(home: Home) -> None:
     home.publish("alpha", "beta", "gamma")
     with home.client() as client:

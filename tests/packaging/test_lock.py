@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -110,3 +113,25 @@ def test_the_javascript_lock_has_a_hash_of_each_package_and_no_address() -> None
     for name, package in packages.items():
         assert package["integrity"].startswith("sha512-"), name
         assert "resolved" not in package, name
+
+
+def imported_packages() -> set[str]:
+    """Top-level names that hwkm imports and that are neither its own nor Python's."""
+    nodes = (node for path in (ROOT / "hwkm").rglob("*.py") for node in ast.walk(ast.parse(path.read_text())))
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names - {"hwkm"}
+
+
+def test_what_hwkm_imports_is_locked_for_those_who_only_run_it() -> None:
+    pins = locked("runtime")
+    distributions = importlib.metadata.packages_distributions()
+    of = {
+        name: {dist.lower().replace("_", "-") for dist in distributions[name]} for name in imported_packages()
+    }
+    assert "typer" in of
+    assert {name: found for name, found in of.items() if not found & pins.keys()} == {}
