@@ -40,14 +40,11 @@ def _cast(directory: Path, make_token: MakeToken, stack: ExitStack) -> FleetCast
         person = Person.at(f"machine {name}", directory / f"at-{name}", service.socket)
         return Machine(service, Person(person.name, person.home, {**person.environment, **token.environment}))
 
+    def person(name: str) -> Person:
+        made = Person.at(name, directory / name.replace(" ", "-"), members[0].service.socket)
+        environment = {key: value for key, value in made.environment.items() if key != "HWKM_SOCKET"}
+        return Person(made.name, made.home, environment)
+
     members = [machine(str(number)) for number in range(MEMBERS)]
-    nowhere = members[0].service.socket
-    return FleetCast(
-        directory,
-        members,
-        machine("x"),
-        *(
-            Person.at(name, directory / name.replace(" ", "-"), nowhere)
-            for name in ("operator", "auditor", "witness", "phone", "new phone")
-        ),
-    )
+    names = ("operator", "auditor", "witness", "phone", "new phone")
+    return FleetCast(directory, members, machine("x"), *map(person, names))
