@@ -48,7 +48,8 @@ _PREHASHED: Final = ec.ECDSA(utils.Prehashed(SHA256()))
 class InsecureContents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file: JSON, every value base64. ``anchor`` is the anchor format's bytes.
 
-    A joining member has no cohort key and no anchor until it is invited. ``unsealed``: the first member of a cohort
+    A joining member has no cohort key and no anchor until it is invited, and no joining key but its public half
+    afterwards. ``unsealed``: the first member of a cohort
     whose key may go to others; ``invited`` has the fingerprint that each number went to.
     """
 
@@ -59,6 +60,7 @@ class InsecureContents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     domain_keys: tuple[InsecureDomainKey, ...] = ()
     exchange_scalar: bytes = b""
     joining_scalar: bytes = b""
+    joining_point: bytes = b""
     unsealed: bool = False
     invited: dict[int, bytes] = {}
 

@@ -63,7 +63,10 @@ def request_membership(
     path = Path(uri.path)
     contents = _contents(uri, pin)
     if contents is None:
-        contents = msgspec.structs.replace(made_blank(uri, pin, so_pin), joining_scalar=new_scalar())
+        scalar = new_scalar()
+        contents = msgspec.structs.replace(
+            made_blank(uri, pin, so_pin), joining_scalar=scalar, joining_point=_point(scalar)
+        )
         save(path, contents)
     elif stage_of(contents) is not Stage.REQUESTED:
         raise TokenAlreadyProvisioned("the token already holds: " + "; ".join(inventory(uri, pin)))
@@ -103,7 +106,7 @@ def join(uri: MemoryUri, pin: Pin, invitation: bytes, sender: bytes) -> None:
     """See :func:`hwkm.tokens.registry.join`."""
     path = Path(uri.path)
     contents = unlock(path, pin)
-    if not contents.joining_scalar:
+    if not contents.joining_point:
         raise TokenNotProvisioned("this token has not asked to become a member: hwkmd cohort request")
     opened = open_invitation(invitation, sender, _statement(contents).fingerprint(), Backend.MEMORY)
     if contents.cohort_scalar:
@@ -111,7 +114,8 @@ def join(uri: MemoryUri, pin: Pin, invitation: bytes, sender: bytes) -> None:
         return
     scalar = InsecureReceiving(contents.joining_scalar, opened.transport).unwrap(opened.blob)
     _verify_key(scalar, opened)
-    save(path, with_cohort_key(contents, scalar, Membership(opened.number, opened.members)))
+    joined = msgspec.structs.replace(contents, joining_scalar=b"")
+    save(path, with_cohort_key(joined, scalar, Membership(opened.number, opened.members)))
 
 
 def seal(uri: MemoryUri, pin: Pin, *, incomplete: bool = False) -> None:
@@ -138,7 +142,7 @@ def cohort_state(uri: MemoryUri, pin: Pin) -> CohortState:
         _point(contents.cohort_scalar) if contents.cohort_scalar else b"",
         _point(contents.audit_scalar),
         contents.invited,
-        fingerprint=_statement(contents).fingerprint() if contents.joining_scalar else b"",
+        fingerprint=_statement(contents).fingerprint() if contents.joining_point else b"",
     )
 
 
@@ -149,7 +153,7 @@ def _contents(uri: MemoryUri, pin: Pin) -> InsecureContents | None:
 
 def _statement(contents: InsecureContents) -> ExchangeStatement:
     identity = _point(contents.audit_scalar)
-    return unsigned_statement(Backend.MEMORY, _point(contents.joining_scalar), identity, INSECURE_CLAIMS)
+    return unsigned_statement(Backend.MEMORY, contents.joining_point, identity, INSECURE_CLAIMS)
 
 
 def _verify_key(scalar: bytes, invitation: CohortInvitation) -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+from pkcs11.constants import ObjectClass
 
 from hwkm.formats.cohort_invitation import MembershipRequest
 from hwkm.secret import Pin
 from hwkm.tokens import registry
 from hwkm.tokens.cohort import CohortState
-from tests.contract.devices import Device
+from hwkm.tokens.memory import InsecureContents
+from tests.contract import test_pkcs11, test_tpm
+from tests.contract.devices import Device, SoftHsmDevice, SwtpmDevice
 
 Members = tuple[Device, Device, Device]
 NUMBER_OF_MEMBERS = 3
@@ -65,6 +71,21 @@ def whole_cohort(members: Sequence[Device]) -> None:
     for number, device in enumerate(others, start=1):
         join(device, invite(first, request(device, first), number), sender_of(first))
     seal(first)
+
+
+def remove_anchor(device: Device) -> None:
+    """Take the anchor away, as the owner of a TPM can without the PIN, and who writes SoftHSM's files."""
+    with device.activated():
+        if isinstance(device, SoftHsmDevice):
+            with test_pkcs11.user_session(device) as session:
+                test_pkcs11.only(session, ObjectClass.DATA, test_pkcs11.ANCHOR).destroy()
+        elif isinstance(device, SwtpmDevice):
+            with test_tpm.owner(device) as connection:
+                test_tpm.undefine(connection, test_tpm.handles(device).anchor)
+        else:
+            path = Path(device.uri.partition("path=")[2])
+            contents = msgspec.json.decode(path.read_bytes(), type=InsecureContents)
+            path.write_bytes(msgspec.json.encode(msgspec.structs.replace(contents, anchor=b"")))
 
 
 def _on(device: Device) -> AbstractContextManager[object]:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hwkm.crypto.p256 import encode_point, load_point
 from hwkm.errors import (
+    AnchorTampered,
     CohortSealed,
     CohortUnsealed,
     ExchangeRefused,
@@ -26,6 +27,7 @@ from tests.contract.cohorts import (
     fingerprint_of,
     invite,
     join,
+    remove_anchor,
     request,
     seal,
     sender_of,
@@ -147,6 +149,33 @@ def test_joining_again_with_the_same_invitation_changes_nothing(
     before = state_of(second)
     join(second, invitation, sender)
     assert state_of(second) == before
+
+
+def test_a_member_whose_anchor_is_gone_gets_no_fresh_one_by_joining_again(
+    invited: tuple[Members, bytes, bytes],
+) -> None:
+    """Else whoever can take an anchor away would give every vault its attempts back."""
+    (first, second, _), invitation, sender = invited
+    join(second, invitation, sender)
+    remove_anchor(second)
+    with pytest.raises((AnchorTampered, TokenAlreadyProvisioned)):
+        join(second, invitation, sender)
+    with pytest.raises(TokenAlreadyProvisioned):
+        request(second, first)
+    with second.activated(), pytest.raises(AnchorTampered):
+        open_token(second)
+
+
+def test_the_first_member_gets_no_fresh_anchor_either(members: Members) -> None:
+    first = members[0]
+    whole_cohort(members[:2])
+    remove_anchor(first)
+    with pytest.raises(TokenAlreadyProvisioned):
+        create(first)
+    with pytest.raises((AnchorTampered, CohortSealed)):
+        seal(first)
+    with first.activated(), pytest.raises(AnchorTampered):
+        open_token(first)
 
 
 def test_an_invitation_is_for_one_module_only(members: Members) -> None:

@@ -145,14 +145,15 @@ def join(uri: Pkcs11Uri, pin: Pin, invitation: bytes, sender: bytes) -> None:
         membership = Membership(opened.number, opened.members)
         if found.state is not None:
             _verify_same(found.state, opened, membership)
-            return
-        if found.joining_keys:
+        else:
+            _verify_may_have_anchor(found)
             _take_cohort_key(token, opened)
-        _prove_cohort_key(token, opened)
+            _prove_cohort_key(token, opened)
+            token.make_anchor(opened.cohort_public_key, membership)
+        # Last, and for good: with it goes the right to a first anchor, so attempts never begin anew.
         for item in found.joining_keys:
             with translated("destroying the joining key, which has done its work"):
                 item.destroy()
-        token.make_anchor(opened.cohort_public_key, membership)
 
 
 def seal(uri: Pkcs11Uri, pin: Pin, *, incomplete: bool = False) -> None:
@@ -271,6 +272,18 @@ def _statement(token: _Token, found: Found) -> ExchangeStatement:
     point = read_point(found.joining_public[0], token.labels.joining)
     audit_point = load_public_key(token.session, token.labels.audit)
     return unsigned_statement(Backend.PKCS11, point, audit_point, JOINING_CLAIMS)
+
+
+def _verify_may_have_anchor(found: Found) -> None:
+    """Check that this token has never had an anchor: nobody gets a fresh one by joining again.
+
+    Raises:
+        AnchorTampered: it has joined before.
+    """
+    if not found.joining_keys:
+        raise AnchorTampered(
+            "the anchor is gone from the token; it has joined before, and gets no second one"
+        )
 
 
 def _take_cohort_key(token: _Token, invitation: CohortInvitation) -> None:

@@ -7,7 +7,7 @@ unsealed                anchor as member 0; the cohort key can be wrapped (CKA_E
 being sealed            the same, and a copy of the key that cannot be wrapped
 sealed                  anchor as member 0; the copy alone
 requested               audit and domain key, a joining key pair; no anchor
-being joined            no anchor; a cohort key, and the joining key pair or its public key
+being joined            a cohort key and the joining key pair; the anchor or none
 joined                  anchor as member 1 or more; the cohort key; the joining public key
 ======================  =======================================================================
 
@@ -82,16 +82,14 @@ class Found:
         if self.state.membership.members == 1:
             return Stage.ALONE
         if self.state.membership.number:
-            return Stage.JOINED
+            return Stage.JOINING if self.joining_keys else Stage.JOINED
         return Stage.UNSEALED if self.extractable else Stage.SEALED
 
     @property
     def _stage_without_anchor(self) -> Stage:
-        if not self.joining_public:
+        if not self.joining_keys:
             return Stage.UNFINISHED
-        if self.cohort_keys:
-            return Stage.JOINING
-        return Stage.REQUESTED if self.joining_keys else Stage.UNFINISHED
+        return Stage.JOINING if self.cohort_keys else Stage.REQUESTED
 
 
 def look(session: Any, labels: Labels) -> Found:
