@@ -94,11 +94,9 @@ def make_cohort(cast: FleetCast) -> None:
         "hardware; people compare two numbers over the telephone."
     )
     first, *others = cast.members
-    created = first.types(f"cohort create --members {len(cast.members)}", shows=["member 0"])
-    counter = re.search(r"^counter (\d+)$", created, re.MULTILINE)
-    option = f" --counter {counter[1]}" if counter else ""
+    first.types(f"cohort create --members {len(cast.members)}", shows=["member 0"])
     for number, member in enumerate(others, start=1):
-        _invite(cast, member, number, option)
+        _invite(cast, member, number)
     first.types("cohort seal", shows=["sealed"])
     shown = json.loads(first.person.quietly(f"hwkmd cohort show --json {first.configuration}"))
     late = f"cohort invite ../request-1 --expect {shown['invited']['1']} --member 1 --out late"
@@ -106,10 +104,10 @@ def make_cohort(cast: FleetCast) -> None:
     expect(True, "now the key can go to nobody any more, not even by the operator")
 
 
-def _invite(cast: FleetCast, member: Machine, number: int, option: str) -> None:
+def _invite(cast: FleetCast, member: Machine, number: int) -> None:
     first = cast.members[0]
     asked, invitation = f"../request-{number}", f"../invitation-{number}"
-    fingerprint = _digest("fingerprint", member.types(f"cohort request{option} --out {asked}"))
+    fingerprint = _digest("fingerprint", member.types(f"cohort request --out {asked}"))
     printed = first.types(
         f"cohort invite {asked} --expect {fingerprint} --member {number} --out {invitation}"
     )

@@ -59,4 +59,4 @@ def _request(start: wire.RequestMembership, uri: str, pin: Pin) -> bytes:
     with officer_pin(start.so_pin_file) as so_pin:
         if start.destroy_existing:
             registry.destroy(uri, pin)
-        return registry.request_membership(uri, pin, so_pin, start.counter)
+        return registry.request_membership(uri, pin, so_pin)

@@ -45,22 +45,13 @@ def create(
     made = uvloop.run(cohort_setup.create(load_config(config), members, destroy_existing, so_pin_file))
     _print_made(made)
     typer.echo(f"cohort {digest(made.read.public_key)}\nmember 0 of {members}")
-    if made.read.counter is not None:
-        typer.echo(f"counter {made.read.counter}")
-        typer.echo(
-            f"next, on each other member: hwkmd cohort request --counter {made.read.counter} --out FILE"
-        )
-    else:
-        typer.echo("next, on each other member: hwkmd cohort request --out FILE")
+    typer.echo("next, on each other member: hwkmd cohort request --out FILE")
 
 
 @cohort_app.command()
 def request(
     out: _OutputFile,
     config: ConfigPath = DEFAULT_CONFIG_PATH,
-    counter: Annotated[
-        int | None, typer.Option(min=1, help="What the first member printed (TPM only).")
-    ] = None,
     destroy_existing: _DestroyExisting = None,
     so_pin_file: _OfficerPin = None,
 ) -> None:
@@ -68,7 +59,7 @@ def request(
 
     Hand over the file, and tell the first member's operator the fingerprint by another way.
     """
-    asked = cohort_setup.request(load_config(config), out, counter, destroy_existing, so_pin_file)
+    asked = cohort_setup.request(load_config(config), out, destroy_existing, so_pin_file)
     made = uvloop.run(asked)
     _print_made(made)
     fingerprint = made.read.fingerprint.hex()
@@ -160,8 +151,6 @@ def _facts(read: CohortRead) -> dict[str, object]:
         facts["fingerprint"] = read.fingerprint.hex()
     if read.invited:
         facts["invited"] = {str(number): to.hex() for number, to in sorted(read.invited.items())}
-    if read.counter is not None:
-        facts["counter"] = read.counter
     return facts
 
 

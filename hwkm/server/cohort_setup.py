@@ -65,7 +65,6 @@ async def create(
 async def request(
     config: Config,
     out: Path,
-    counter: int | None,
     destroy_existing: str | None,
     so_pin_file: Path | None,
 ) -> MadeMember:
@@ -82,7 +81,6 @@ async def request(
                 settings=settings,
                 destroy_existing=destroy,
                 so_pin_file=str(so_pin_file or ""),
-                counter=counter,
             )
         )
 

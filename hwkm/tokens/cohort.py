@@ -50,8 +50,8 @@ class CohortState:
     """What ``hwkmd cohort show`` shows. Nothing in it is secret.
 
     ``number`` and ``members`` are 0 and 1 where there is no cohort of several; the keys are points (65 bytes) or
-    empty. ``invited`` (of the first member) has the fingerprint to which each number went. ``counter``
-    (TPM, first member) is what a joiner's NV counter must have reached; ``fingerprint`` that of our own request.
+    empty. ``invited`` (of the first member) has the fingerprint to which each number went, ``fingerprint``
+    is that of our own request.
     """
 
     stage: Stage
@@ -60,7 +60,6 @@ class CohortState:
     public_key: bytes = b""
     audit_public_key: bytes = b""
     invited: Mapping[int, bytes] = field(default_factory=dict)
-    counter: int | None = None
     fingerprint: bytes = b""
 
 

@@ -8,7 +8,6 @@ import msgspec
 
 from hwkm.crypto.p256 import encode_point, load_scalar
 from hwkm.errors import (
-    ConfigError,
     ExchangeRefused,
     InvalidKeyError,
     TokenAlreadyProvisioned,
@@ -54,12 +53,8 @@ def create_cohort(uri: MemoryUri, pin: Pin, members: int, so_pin: Pin | None = N
     save(Path(uri.path), with_cohort_key(blank, new_scalar(), Membership(0, members)))
 
 
-def request_membership(
-    uri: MemoryUri, pin: Pin, so_pin: Pin | None = None, counter: int | None = None
-) -> bytes:
+def request_membership(uri: MemoryUri, pin: Pin, so_pin: Pin | None = None) -> bytes:
     """See :func:`hwkm.tokens.registry.request_membership`."""
-    if counter is not None:
-        raise ConfigError("insecure-memory: has no counter; --counter is for a TPM")
     path = Path(uri.path)
     contents = _contents(uri, pin)
     if contents is None:

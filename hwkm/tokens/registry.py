@@ -32,9 +32,7 @@ class CohortBackend(Protocol):
     """What a backend offers for cohorts of several members; the contract of the functions below."""
 
     def create_cohort(self, uri: TokenUri, pin: Pin, members: int, so_pin: Pin | None = None) -> None: ...
-    def request_membership(
-        self, uri: TokenUri, pin: Pin, so_pin: Pin | None = None, counter: int | None = None
-    ) -> bytes: ...
+    def request_membership(self, uri: TokenUri, pin: Pin, so_pin: Pin | None = None) -> bytes: ...
     def invite(self, uri: TokenUri, pin: Pin, request: bytes, fingerprint: bytes, number: int) -> bytes: ...
     def join(self, uri: TokenUri, pin: Pin, invitation: bytes, sender: bytes) -> None: ...
     def seal(self, uri: TokenUri, pin: Pin, *, incomplete: bool = False) -> None: ...
@@ -144,11 +142,10 @@ def create_cohort(uri: str, pin: Pin, members: int, so_pin: Pin | None = None) -
     _cohort_backend(parsed).create_cohort(parsed, pin, members, so_pin)
 
 
-def request_membership(uri: str, pin: Pin, so_pin: Pin | None = None, counter: int | None = None) -> bytes:
+def request_membership(uri: str, pin: Pin, so_pin: Pin | None = None) -> bytes:
     """Make everything but cohort key and anchor in a blank token; return the membership request.
 
-    In a token that made its request and was not yet invited, the same request again. ``counter`` (TPM only) is
-    the first member's :attr:`~hwkm.tokens.cohort.CohortState.counter`.
+    In a token that made its request and was not yet invited, the same request again.
 
     Raises:
         TokenAlreadyProvisioned: the token holds something else, or what an interruption left.
@@ -156,7 +153,7 @@ def request_membership(uri: str, pin: Pin, so_pin: Pin | None = None, counter: i
         TokenFull, TokenError, ConfigError, FormatError: as :func:`provision`.
     """
     parsed = _parse(uri, pin)
-    return _cohort_backend(parsed).request_membership(parsed, pin, so_pin, counter)
+    return _cohort_backend(parsed).request_membership(parsed, pin, so_pin)
 
 
 def invite(uri: str, pin: Pin, request: bytes, fingerprint: bytes, number: int) -> bytes:

@@ -92,7 +92,6 @@ class RequestMembership(Message, frozen=True, kw_only=True, tag="request_members
     settings: CoreSettings
     destroy_existing: bool
     so_pin_file: str = ""
-    counter: int | None = None
 
 
 class InviteMember(Message, frozen=True, kw_only=True, tag="invite_member"):
@@ -183,7 +182,6 @@ class CohortRead(Message, frozen=True, kw_only=True, tag="cohort_read"):
     public_key: bytes
     audit_public_key: bytes
     invited: dict[int, bytes]
-    counter: int | None = None
     fingerprint: bytes = b""
     document: bytes = b""
     objects: tuple[str, ...] = ()

@@ -32,11 +32,10 @@ def create(device: Device, members: int = NUMBER_OF_MEMBERS) -> None:
         registry.create_cohort(device.uri, pin, members)
 
 
-def request(device: Device, first: Device) -> bytes:
-    """The membership request of a device, made for the cohort of ``first``."""
-    counter = state_of(first).counter
+def request(device: Device) -> bytes:
+    """The membership request of a device."""
     with _on(device), Pin(device.pin) as pin:
-        return registry.request_membership(device.uri, pin, counter=counter)
+        return registry.request_membership(device.uri, pin)
 
 
 def fingerprint_of(asked: bytes) -> bytes:
@@ -69,7 +68,7 @@ def whole_cohort(members: Sequence[Device]) -> None:
     first, *others = members
     create(first, len(members))
     for number, device in enumerate(others, start=1):
-        join(device, invite(first, request(device, first), number), sender_of(first))
+        join(device, invite(first, request(device), number), sender_of(first))
     seal(first)
 
 

@@ -42,7 +42,7 @@ def invited(members: Members) -> tuple[Members, bytes, bytes]:
     """A cohort whose second member has an invitation and has not used it; the invitation, and its sender."""
     first, second, _ = members
     create(first)
-    return members, invite(first, request(second, first), 1), sender_of(first)
+    return members, invite(first, request(second), 1), sender_of(first)
 
 
 def agreements(device: Device, points: list[bytes]) -> list[bytes]:
@@ -79,7 +79,7 @@ def test_the_first_member_serves_nothing_until_it_is_sealed(members: Members) ->
     with first.activated(), pytest.raises(CohortUnsealed, match="hwkmd cohort seal"):
         open_token(first)
     for number, device in ((1, second), (2, third)):
-        join(device, invite(first, request(device, first), number), sender_of(first))
+        join(device, invite(first, request(device), number), sender_of(first))
         with first.activated(), pytest.raises(CohortUnsealed):
             open_token(first)
     seal(first)
@@ -89,7 +89,7 @@ def test_the_first_member_serves_nothing_until_it_is_sealed(members: Members) ->
 def test_nobody_is_invited_after_sealing_not_even_who_was_invited_before(members: Members) -> None:
     first, second, third = members
     whole_cohort(members[:2])
-    asked = request(third, first)
+    asked = request(third)
     for device in (first, second):
         with pytest.raises(CohortSealed):
             invite(device, asked, 1)
@@ -118,13 +118,13 @@ def test_a_cohort_of_one_is_never_of_several(blank_member: Device, members: Memb
         provision(blank_member)
     assert state_of(blank_member).stage is Stage.ALONE
     create(members[0])
-    asked = request(members[1], members[0])
+    asked = request(members[1])
     for refused in (lambda: invite(blank_member, asked, 1), lambda: seal(blank_member)):
         with pytest.raises(CohortSealed):
             refused()
     with pytest.raises(TokenNotProvisioned):
         join(blank_member, invite(members[0], asked, 1), sender_of(members[0]))
-    for again in (lambda: create(blank_member), lambda: request(blank_member, members[0])):
+    for again in (lambda: create(blank_member), lambda: request(blank_member)):
         with pytest.raises(TokenAlreadyProvisioned):
             again()
 
@@ -133,7 +133,7 @@ def test_a_request_can_be_made_again_and_is_the_same(invited: tuple[Members, byt
     (first, second, _), invitation, sender = invited
     before = state_of(second)
     assert before.stage is Stage.REQUESTED
-    again = request(second, first)
+    again = request(second)
     assert fingerprint_of(again) == before.fingerprint
     with second.activated(), pytest.raises(TokenNotProvisioned, match="hwkmd cohort join"):
         open_token(second)
@@ -155,13 +155,13 @@ def test_a_member_whose_anchor_is_gone_gets_no_fresh_one_by_joining_again(
     invited: tuple[Members, bytes, bytes],
 ) -> None:
     """Else whoever can take an anchor away would give every vault its attempts back."""
-    (first, second, _), invitation, sender = invited
+    (_, second, _), invitation, sender = invited
     join(second, invitation, sender)
     remove_anchor(second)
     with pytest.raises((AnchorTampered, TokenAlreadyProvisioned)):
         join(second, invitation, sender)
     with pytest.raises(TokenAlreadyProvisioned):
-        request(second, first)
+        request(second)
     with second.activated(), pytest.raises(AnchorTampered):
         open_token(second)
 
@@ -182,7 +182,7 @@ def test_an_invitation_is_for_one_module_only(members: Members) -> None:
     first, second, third = members
     create(first)
     for_second, for_third = (
-        invite(first, request(device, first), number) for number, device in ((1, second), (2, third))
+        invite(first, request(device), number) for number, device in ((1, second), (2, third))
     )
     with pytest.raises(ExchangeRefused, match="for another module"):
         join(third, for_second, sender_of(first))
@@ -208,10 +208,10 @@ def test_an_invitation_as_member_one_is_not_one_as_member_two(
 def test_a_number_goes_to_one_module_and_a_module_gets_one_number(members: Members) -> None:
     first, second, third = members
     create(first)
-    asked = request(second, first)
+    asked = request(second)
     invite(first, asked, 1)
     with pytest.raises(ExchangeRefused, match="member 1 is another module"):
-        invite(first, request(third, first), 1)
+        invite(first, request(third), 1)
     with pytest.raises(ExchangeRefused, match="is member 1 already"):
         invite(first, asked, 2)
     for number in (0, 3, 15):
@@ -223,7 +223,7 @@ def test_a_number_goes_to_one_module_and_a_module_gets_one_number(members: Membe
 def test_the_fingerprint_of_the_request_is_compared(members: Members) -> None:
     first, second, _ = members
     create(first)
-    asked = request(second, first)
+    asked = request(second)
     with pytest.raises(ExchangeRefused, match="fingerprint"):
         invite(first, asked, 1, secrets.token_bytes(32))
     assert state_of(first).invited == {}
@@ -239,7 +239,7 @@ def test_the_digest_of_the_sender_is_compared(invited: tuple[Members, bytes, byt
 def test_a_request_with_any_byte_changed_is_refused(members: Members) -> None:
     first, second, _ = members
     create(first)
-    asked = request(second, first)
+    asked = request(second)
     expected = fingerprint_of(asked)
     for at in range(len(asked)):
         damaged = bytearray(asked)
@@ -275,7 +275,7 @@ def test_a_cohort_of_several_has_two_to_sixteen(blank_member: Device, number_of_
 def test_a_member_at_every_stage_is_listed_and_can_be_destroyed(members: Members) -> None:
     first, second, _ = members
     create(first)
-    invitation, sender = invite(first, request(second, first), 1), sender_of(first)
+    invitation, sender = invite(first, request(second), 1), sender_of(first)
     for device in (first, second):
         destroy_all_of(device)
     with pytest.raises(TokenNotProvisioned):

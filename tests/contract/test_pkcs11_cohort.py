@@ -215,7 +215,7 @@ def test_with_an_extractable_key_beside_the_sealed_one_nothing_is_served_and_nob
 ) -> None:
     first, second = blanks
     cohorts.create(first, 2)
-    asked = cohorts.request(second, first)
+    asked = cohorts.request(second)
     cohorts.invite(first, asked, 1)
     with first.activated(), user_session(first) as session:
         sealed_copy(private_key(session))
@@ -231,7 +231,7 @@ def test_with_an_extractable_key_beside_the_sealed_one_nothing_is_served_and_nob
 def test_a_foreign_key_in_place_of_the_sealed_copy_keeps_the_old_one(blanks: Pair) -> None:
     first, second = blanks
     cohorts.create(first, 2)
-    cohorts.invite(first, cohorts.request(second, first), 1)
+    cohorts.invite(first, cohorts.request(second), 1)
     with first.activated(), user_session(first) as session:
         generate_foreign(session)
     with pytest.raises((AnchorTampered, KeyExposedError)):
@@ -279,7 +279,7 @@ def own_request(device: SoftHsmDevice, claims: bytes) -> bytes:
 def test_a_request_that_claims_less_is_refused(blanks: Pair, left_out: bytes) -> None:
     first, second = blanks
     cohorts.create(first, 2)
-    cohorts.request(second, first)
+    cohorts.request(second)
     weaker = own_request(second, JOINING_CLAIMS.replace(left_out, b""))
     with pytest.raises(ExchangeRefused, match="does not claim"):
         cohorts.invite(first, weaker, 1)
@@ -289,7 +289,7 @@ def test_a_request_that_claims_less_is_refused(blanks: Pair, left_out: bytes) ->
 def test_an_invitation_is_worthless_to_a_thief_of_the_pin_once_it_was_used(blanks: Pair) -> None:
     first, second = blanks
     cohorts.create(first, 2)
-    invitation = cohorts.invite(first, cohorts.request(second, first), 1)
+    invitation = cohorts.invite(first, cohorts.request(second), 1)
     parsed = CohortInvitation.parse(invitation)
 
     def steal(session: Any) -> Any:

@@ -51,7 +51,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         first, *others = devices
         cohorts.create(first, MEMBERS)
         for number, device in enumerate(others, start=1):
-            invitation = cohorts.invite(first, cohorts.request(device, first), number)
+            invitation = cohorts.invite(first, cohorts.request(device), number)
             cohorts.join(device, invitation, cohorts.sender_of(first))
         early = daemons[0].command("evidence", str(directory / "early.json"))
         cohorts.seal(first)

@@ -16,7 +16,6 @@ from pkcs11.constants import MechanismFlag
 from hwkm.errors import (
     AnchorTampered,
     CohortSealed,
-    ConfigError,
     ExchangeRefused,
     ExchangeUnsupported,
     KeyExposedError,
@@ -92,12 +91,8 @@ def create_cohort(uri: Pkcs11Uri, pin: Pin, members: int, so_pin: Pin | None = N
         token.make_anchor(public_key, Membership(0, members))
 
 
-def request_membership(
-    uri: Pkcs11Uri, pin: Pin, so_pin: Pin | None = None, counter: int | None = None
-) -> bytes:
+def request_membership(uri: Pkcs11Uri, pin: Pin, so_pin: Pin | None = None) -> bytes:
     """See :func:`hwkm.tokens.registry.request_membership`."""
-    if counter is not None:
-        raise ConfigError("a PKCS#11 token has no counter; --counter is for a TPM")
     if _stage(uri, pin) is not Stage.REQUESTED:
         _prepare(uri, pin, so_pin)
         with _taken_up(uri, pin) as token:

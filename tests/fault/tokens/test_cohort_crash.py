@@ -144,9 +144,9 @@ def test_request(devices: tuple[SoftHsmDevice, SoftHsmDevice], tmp_path: Path) -
         stage = cohorts.state_of(second).stage
         if stage is Stage.UNFINISHED:
             with pytest.raises(TokenAlreadyProvisioned, match="the token already holds"):
-                cohorts.request(second, first)
+                cohorts.request(second)
             clear(second)
-        asked = cohorts.request(second, first)
+        asked = cohorts.request(second)
         assert cohorts.state_of(second).stage is Stage.REQUESTED
         assert cohorts.state_of(second).fingerprint == cohorts.fingerprint_of(asked)
         return stage
@@ -158,7 +158,7 @@ def test_request(devices: tuple[SoftHsmDevice, SoftHsmDevice], tmp_path: Path) -
 def test_invite(devices: tuple[SoftHsmDevice, SoftHsmDevice], tmp_path: Path) -> None:
     first, second = devices
     cohorts.create(first, 2)
-    asked = cohorts.request(second, first)
+    asked = cohorts.request(second)
     fingerprint = cohorts.fingerprint_of(asked)
     (tmp_path / "request").write_bytes(asked)
     invitations = []
@@ -178,7 +178,7 @@ def test_invite(devices: tuple[SoftHsmDevice, SoftHsmDevice], tmp_path: Path) ->
 def test_join(devices: tuple[SoftHsmDevice, SoftHsmDevice], tmp_path: Path) -> None:
     first, second = devices
     cohorts.create(first, 2)
-    invitation, sender = cohorts.invite(first, cohorts.request(second, first), 1), cohorts.sender_of(first)
+    invitation, sender = cohorts.invite(first, cohorts.request(second), 1), cohorts.sender_of(first)
     (tmp_path / "invitation").write_bytes(invitation)
     public_key = cohorts.state_of(first).public_key
 
@@ -200,7 +200,7 @@ def test_join(devices: tuple[SoftHsmDevice, SoftHsmDevice], tmp_path: Path) -> N
 def test_seal(devices: tuple[SoftHsmDevice, SoftHsmDevice], tmp_path: Path) -> None:
     first, second = devices
     cohorts.create(first, 2)
-    asked = cohorts.request(second, first)
+    asked = cohorts.request(second)
     cohorts.invite(first, asked, 1)
 
     def check() -> Stage:
