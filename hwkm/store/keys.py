@@ -13,9 +13,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Delete, Update, bindparam, delete, func, insert, select, update
 
-from hwkm.errors import AliasExists, DomainRotating, HwkmError, KeyNotFound, KeyStateInvalid, StorageMismatch
+from hwkm.errors import (
+    AliasExists,
+    DomainRotating,
+    HwkmError,
+    KeyNotFound,
+    KeyStateInvalid,
+    LimitExceeded,
+    StorageMismatch,
+    TagInvalid,
+)
 from hwkm.formats.key_kind import KeyKind
 from hwkm.store.database import Database
 from hwkm.store.key_record import (
@@ -58,6 +67,12 @@ _IS_OLD: Final = (key_versions.c.generation < bindparam("newest")) & key_version
 _AFTER_KEY: Final = keys.c.key_id > bindparam("after")
 _LIMIT: Final[Any] = bindparam("count")
 
+_NAMES: Final = key_aliases.c.key_id == bindparam("of_key")
+_LIVING: Final = select(keys.c.key_id).where(
+    _KEY, keys.c.state.in_([KeyState.ENABLED.value, KeyState.DISABLED.value])
+)
+_COUNT_ALIASES: Final = select(func.count()).select_from(key_aliases).where(_NAMES)
+_COUNT_TAGS: Final = select(func.count()).select_from(key_tags).where(_TAGS_OF)
 _GET: Final = select(*KEY_COLUMNS).where(_KEY)
 _TOUCH: Final = (
     update(keys)
@@ -342,12 +357,20 @@ class KeyStore:
         with self._transaction(_contradiction()) as connection:
             connection.execute(_TOUCH, rows)
 
-    def put_tags(self, key_id: bytes, tags: Mapping[str, str]) -> None:
-        """Add tags, or change their values. Raises KeyNotFound."""
+    def put_tags(self, key_id: bytes, tags: Mapping[str, str], tags_max: int) -> None:
+        """Add tags to a living key, or change their values.
+
+        Raises:
+            KeyNotFound, KeyStateInvalid: there is no such key, or it is to be deleted.
+            TagInvalid: it would have more than ``tags_max``.
+        """
         with self._transaction(_not_found()) as connection:
+            _require_living(connection, key_id)
             for name in tags:
                 connection.execute(delete(key_tags).where(_TAG), {"of_key": key_id, "of_name": name})
             _put_tags(connection, key_id, tags)
+            if connection.execute(_COUNT_TAGS, {"of_key": key_id}).scalar_one() > tags_max:
+                raise TagInvalid(f"a key has at most {tags_max} tags")
 
     def remove_tags(self, key_id: bytes, names: Iterable[str]) -> None:
         """Remove tags; one that is not there is passed over."""
@@ -377,37 +400,45 @@ class KeyStore:
         """Return all aliases of a key, by name."""
         return [alias_of(row) for row in self._database.read(_ALIASES_OF, of_key=key_id)]
 
-    def create_alias(self, key: KeyRecord, alias: str, now_ms: int) -> None:
-        """Name a key.
+    def create_alias(self, key: KeyRecord, alias: str, now_ms: int, aliases_max: int) -> None:
+        """Name a living key.
 
         Raises:
             AliasExists: its account has such an alias.
+            KeyNotFound, KeyStateInvalid: there is no such key, or it is to be deleted.
+            LimitExceeded: it would have more than ``aliases_max``.
         """
         with self._transaction(AliasExists(f"account {key.account} has an alias {alias}")) as connection:
+            _require_living(connection, key.key_id)
             connection.execute(insert(key_aliases), _alias_row(key, alias, now_ms))
+            _require_few_aliases(connection, key.key_id, aliases_max)
 
-    def move_alias(self, key: KeyRecord, alias: str, now_ms: int) -> None:
-        """Let an alias of the key's account name this key.
+    def move_alias(self, before: bytes, key: KeyRecord, alias: str, now_ms: int, aliases_max: int) -> None:
+        """Let an alias that names the key ``before`` name this living key of the same account.
 
         Raises:
-            KeyNotFound: the account has none of this name.
+            KeyNotFound: the account has none of this name, or the key is not there.
+            KeyStateInvalid: the alias names another key than ``before``, or the key is to be deleted.
+            LimitExceeded: the key would have more than ``aliases_max``.
         """
         values = {"key_id": key.key_id, "updated_at_ms": now_ms}
         with self._transaction(_contradiction()) as connection:
-            statement = update(key_aliases).where(_ALIAS).values(values)
-            if not connection.execute(statement, {"of_account": key.account, "of_alias": alias}).rowcount:
-                raise KeyNotFound(f"no alias {alias} in account {key.account}")
+            _require_living(connection, key.key_id)
+            statement = update(key_aliases).where(_ALIAS, _NAMES).values(values)
+            _change_alias(connection, statement, key.account, alias, before)
+            if key.key_id != before:
+                _require_few_aliases(connection, key.key_id, aliases_max)
 
-    def delete_alias(self, account: str, alias: str) -> None:
-        """Remove an alias.
+    def delete_alias(self, key: KeyRecord, alias: str) -> None:
+        """Remove an alias that names this key.
 
         Raises:
             KeyNotFound: the account has none of this name.
+            KeyStateInvalid: it names another key.
         """
         with self._transaction(_contradiction()) as connection:
-            statement = delete(key_aliases).where(_ALIAS)
-            if not connection.execute(statement, {"of_account": account, "of_alias": alias}).rowcount:
-                raise KeyNotFound(f"no alias {alias} in account {account}")
+            statement = delete(key_aliases).where(_ALIAS, _NAMES)
+            _change_alias(connection, statement, key.account, alias, key.key_id)
 
     # --- recorded data keys ------------------------------------------------------------------
 
@@ -566,6 +597,28 @@ def _alias_row(key: KeyRecord, alias: str, now_ms: int) -> dict[str, Any]:
         "created_at_ms": now_ms,
         "updated_at_ms": now_ms,
     }
+
+
+def _change_alias(
+    connection: Connection, statement: Update | Delete, account: str, alias: str, names: bytes
+) -> None:
+    """Change an alias only while it names the key that the caller was allowed to take it from."""
+    where = {"of_account": account, "of_alias": alias}
+    if connection.execute(statement, {**where, "of_key": names}).rowcount:
+        return
+    if connection.execute(_GET_ALIAS, where).first() is None:
+        raise KeyNotFound(f"no alias {alias} in account {account}")
+    raise KeyStateInvalid(f"{alias} was given to another key meanwhile")
+
+
+def _require_few_aliases(connection: Connection, key_id: bytes, aliases_max: int) -> None:
+    if connection.execute(_COUNT_ALIASES, {"of_key": key_id}).scalar_one() > aliases_max:
+        raise LimitExceeded(f"a key has at most {aliases_max} aliases")
+
+
+def _require_living(connection: Connection, key_id: bytes) -> None:
+    if connection.execute(_LIVING, {"of_key": key_id}).first() is None:
+        raise _not_in_state(connection, key_id)
 
 
 def _put_tags(connection: Connection, key_id: bytes, tags: Mapping[str, str]) -> None:

@@ -33,7 +33,7 @@ class Aliases(Part):
         key_id = entry.record.key_id
         try:
             await self._desk.book.change_alias(
-                account, alias, key_id, KeyStore.create_alias, entry.record, alias, now
+                account, alias, key_id, KeyStore.create_alias, entry.record, alias, now, ALIASES_PER_KEY
             )
         except AliasExists:
             arn = self._desk.names.alias_arn(account, alias)
@@ -53,10 +53,10 @@ class Aliases(Part):
             raise LimitExceeded(f"a key has at most {ALIASES_PER_KEY} aliases")
         stop_dry_run(call)
         now = self._desk.now_ms()
-        self._desk.book.forget(before.record.key_id)
-        await self._desk.book.change_alias(
-            account, alias, entry.record.key_id, KeyStore.move_alias, entry.record, alias, now
-        )
+        source, key_id = before.record.key_id, entry.record.key_id
+        move = (source, entry.record, alias, now, ALIASES_PER_KEY)
+        self._desk.book.forget(source)
+        await self._desk.book.change_alias(account, alias, key_id, KeyStore.move_alias, *move)
         return self._alias_info(await self._desk.book.read(KeyStore.alias, account, alias))
 
     async def delete_alias(self, call: KeyCall, alias: str) -> None:
@@ -68,7 +68,7 @@ class Aliases(Part):
         call.principal.check("key.delete_alias", account, (named.alias,))
         stop_dry_run(call)
         await self._desk.book.change_alias(
-            account, named.alias, entry.record.key_id, KeyStore.delete_alias, account, named.alias
+            account, named.alias, entry.record.key_id, KeyStore.delete_alias, entry.record, named.alias
         )
 
     async def list_aliases(

@@ -204,8 +204,9 @@ class Life(Part):
         require_state(entry, *_LIVING)
         _check_tags(tags, entry.snapshot.tags)
         stop_dry_run(call)
-        await self._desk.book.change(entry.record.key_id, KeyStore.put_tags, entry.record.key_id, dict(tags))
-        return self._key_info(await self._current(entry.record.key_id))
+        key_id = entry.record.key_id
+        await self._desk.book.change(key_id, KeyStore.put_tags, key_id, dict(tags), api.TAGS_MAX)
+        return self._key_info(await self._current(key_id))
 
     async def untag(self, call: KeyCall, key: str, names: Sequence[str]) -> api.KeyInfo:
         entry = await self._find(call, "key.untag", key)

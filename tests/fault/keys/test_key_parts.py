@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 
+from hwkm.errors import HwkmError, KeyStateInvalid, LimitExceeded, TagInvalid
 from hwkm.server.keys.audit import audit_entries
+from hwkm.server.keys.book import ALIASES_PER_KEY
 from hwkm.server.keys.moving import KeyMoving
 from hwkm.wire import key_api as api
 from tests.key_rig import KeyWorld, Rig, call
@@ -67,5 +70,46 @@ def test_each_refused_item_of_a_batch_is_in_the_audit_log_whether_its_key_is_kno
             assert [e.outcome for e in audit_entries(only_garbage, "key.decrypt", "ok", "r-2")] == [
                 "ciphertext_invalid"
             ]
+
+    asyncio.run(run())
+
+
+async def refusals(*changes: Awaitable[object]) -> list[HwkmError]:
+    """Do all at once; what was refused."""
+    results = await asyncio.gather(*changes, return_exceptions=True)
+    found = [result for result in results if isinstance(result, BaseException)]
+    assert all(isinstance(refused, HwkmError) for refused in found), found
+    return [refused for refused in found if isinstance(refused, HwkmError)]
+
+
+def test_many_callers_at_once_give_a_key_no_more_names_and_tags_than_it_may_have(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path, "here").daemon() as here:
+            key = await here.create()
+            names = [f"alias/{number}" for number in range(ALIASES_PER_KEY + 5)]
+            refused = await refusals(*(here.keys.create_alias(call(), name, key) for name in names))
+            assert [type(error) for error in refused] == [LimitExceeded] * 5
+            tags = [{f"tag {number}": ""} for number in range(api.TAGS_MAX + 5)]
+            refused = await refusals(*(here.keys.tag(call(), key, tag) for tag in tags))
+            assert [type(error) for error in refused] == [TagInvalid] * 5
+            shown = await here.keys.show(call(), key)
+            assert (len(shown.aliases), len(shown.tags)) == (ALIASES_PER_KEY, api.TAGS_MAX)
+
+    asyncio.run(run())
+
+
+def test_an_alias_that_two_move_at_once_is_moved_by_one_and_shown_only_at_its_key(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path, "here").daemon() as here:
+            keys = [await here.create() for _ in range(3)]
+            await here.keys.create_alias(call(), "alias/a", keys[0])
+            for key in keys:
+                await here.keys.show(call(), key)
+            moves = (here.keys.update_alias(call(), "alias/a", key) for key in keys[1:])
+            assert [type(error) for error in await refusals(*moves)] == [KeyStateInvalid]
+            named = (await here.keys.show(call(), "alias/a")).arn
+            for key in keys:
+                aliases = (await here.keys.show(call(), key)).aliases
+                assert aliases == (("alias/a",) if key == named else ())
 
     asyncio.run(run())

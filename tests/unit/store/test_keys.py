@@ -11,7 +11,14 @@ import pytest
 from alembic import command
 from sqlalchemy import insert, inspect
 
-from hwkm.errors import AliasExists, KeyNotFound, KeyStateInvalid, StorageMismatch
+from hwkm.errors import (
+    AliasExists,
+    KeyNotFound,
+    KeyStateInvalid,
+    LimitExceeded,
+    StorageMismatch,
+    TagInvalid,
+)
 from hwkm.formats.key_kind import KeyKind
 from hwkm.store.engine import open_engine
 from hwkm.store.key_record import EMPTY, KeyState
@@ -58,7 +65,7 @@ def test_an_unknown_key_is_not_found(store: KeyStore) -> None:
     with pytest.raises(KeyNotFound):
         store.erase(key_id(9), NOW)
     with pytest.raises(KeyNotFound):
-        store.put_tags(key_id(9), {"a": "b"})
+        store.put_tags(key_id(9), {"a": "b"}, 50)
 
 
 def test_an_alias_is_taken_once_in_an_account_and_a_refused_key_leaves_nothing(store: KeyStore) -> None:
@@ -67,7 +74,7 @@ def test_an_alias_is_taken_once_in_an_account_and_a_refused_key_leaves_nothing(s
     with pytest.raises(AliasExists):
         store.create(key(3, aliases=("alias/b", "alias/a"), tags={"a": "b"}))
     with pytest.raises(AliasExists):
-        store.create_alias(key(1).record, "alias/a", NOW)
+        store.create_alias(key(1).record, "alias/a", NOW, 50)
     assert store.count() == 2
     assert [alias.alias for alias in store.aliases(ACCOUNT, "", 10)] == ["alias/a"]
 
@@ -75,18 +82,63 @@ def test_an_alias_is_taken_once_in_an_account_and_a_refused_key_leaves_nothing(s
 def test_aliases_move_and_go(store: KeyStore) -> None:
     store.create(key(1, aliases=("alias/a",)))
     store.create(key(2))
-    store.move_alias(key(2).record, "alias/a", NOW)
+    store.move_alias(key_id(1), key(2).record, "alias/a", NOW, 50)
     moved = store.alias(ACCOUNT, "alias/a")
     assert (moved.key_id, moved.created_at_ms, moved.updated_at_ms) == (key_id(2), CREATED_MS, NOW)
     assert [alias.alias for alias in store.aliases_of(key_id(2))] == ["alias/a"]
-    store.delete_alias(ACCOUNT, "alias/a")
+    store.delete_alias(key(2).record, "alias/a")
     for gone in (
         lambda: store.alias(ACCOUNT, "alias/a"),
-        lambda: store.move_alias(key(1).record, "alias/a", NOW),
-        lambda: store.delete_alias(ACCOUNT, "alias/a"),
+        lambda: store.move_alias(key_id(2), key(1).record, "alias/a", NOW, 50),
+        lambda: store.delete_alias(key(2).record, "alias/a"),
     ):
         with pytest.raises(KeyNotFound):
             gone()
+
+
+def test_an_alias_is_taken_only_from_the_key_that_it_was_seen_to_name(store: KeyStore) -> None:
+    for number, aliases in ((1, ()), (2, ("alias/a",)), (3, ())):
+        store.create(key(number, aliases=aliases))
+    with pytest.raises(KeyStateInvalid, match="another key meanwhile"):
+        store.move_alias(key_id(1), key(3).record, "alias/a", NOW, 50)
+    with pytest.raises(KeyStateInvalid, match="another key meanwhile"):
+        store.delete_alias(key(1).record, "alias/a")
+    assert store.alias(ACCOUNT, "alias/a").key_id == key_id(2)
+
+
+def test_the_limit_of_aliases_is_kept_by_the_change_itself(store: KeyStore) -> None:
+    store.create(key(1, aliases=("alias/a", "alias/b")))
+    store.create(key(2, aliases=("alias/c",)))
+    with pytest.raises(LimitExceeded):
+        store.create_alias(key(1).record, "alias/d", NOW, 2)
+    with pytest.raises(LimitExceeded):
+        store.move_alias(key_id(2), key(1).record, "alias/c", NOW, 2)
+    store.move_alias(key_id(1), key(1).record, "alias/a", NOW, 2)
+    assert [alias.alias for alias in store.aliases_of(key_id(1))] == ["alias/a", "alias/b"]
+    assert [alias.alias for alias in store.aliases_of(key_id(2))] == ["alias/c"]
+
+
+def test_the_limit_of_tags_is_kept_by_the_change_itself(store: KeyStore) -> None:
+    store.create(key(1, tags={"a": "1", "b": "2"}))
+    with pytest.raises(TagInvalid):
+        store.put_tags(key_id(1), {"a": "9", "c": "3"}, 2)
+    assert store.get(key_id(1)).tags == {"a": "1", "b": "2"}
+
+
+def test_a_key_that_is_to_be_deleted_gets_no_name_and_no_tag(store: KeyStore) -> None:
+    store.create(key(1))
+    store.create(key(2, aliases=("alias/a",)))
+    store.change(key_id(1), KeyState.ENABLED, **PENDING)
+    changes: list[Callable[[], None]] = [
+        lambda: store.create_alias(key(1).record, "alias/b", NOW, 50),
+        lambda: store.move_alias(key_id(2), key(1).record, "alias/a", NOW, 50),
+        lambda: store.put_tags(key_id(1), {"a": "b"}, 50),
+    ]
+    for change in changes:
+        with pytest.raises(KeyStateInvalid, match="pending"):
+            change()
+    assert store.get(key_id(1)).aliases == ()
+    assert store.alias(ACCOUNT, "alias/a").key_id == key_id(2)
 
 
 def test_listing_goes_page_by_page_through_one_account_or_all(store: KeyStore) -> None:
@@ -105,7 +157,7 @@ def test_listing_goes_page_by_page_through_one_account_or_all(store: KeyStore) -
 
 def test_tags_are_added_changed_and_removed(store: KeyStore) -> None:
     store.create(key(1, tags={"a": "1", "b": "2"}))
-    store.put_tags(key_id(1), {"b": "3", "c": "4"})
+    store.put_tags(key_id(1), {"b": "3", "c": "4"}, 50)
     store.remove_tags(key_id(1), ["a", "never"])
     assert store.get(key_id(1)).tags == {"b": "3", "c": "4"}
 
