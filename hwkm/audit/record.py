@@ -121,7 +121,8 @@ class AuditRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         return _encode(self)
 
 
-_encode: Final = msgspec.json.Encoder().encode
+# The members of a record are in order as they are defined, so this puts context and detail in order.
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
 _decode: Final = msgspec.json.Decoder(AuditRecord).decode
 
 
@@ -137,8 +138,8 @@ def encode_record(entry: AuditEntry, index: int, time_ms: int) -> bytes:
         AuditRecord(
             caller=entry.caller,
             check=_NO_CHECK,
-            context=dict(sorted(entry.context.items())) if entry.context else None,
-            detail=dict(sorted(entry.detail.items())) if entry.detail else None,
+            context=dict(entry.context) if entry.context else None,
+            detail=dict(entry.detail) if entry.detail else None,
             index=index,
             key=entry.key,
             key_version=entry.key_version,
@@ -183,8 +184,8 @@ def _check_word(word: str) -> None:
 
 def _check_pairs(pairs: Mapping[str, str], count_max: int, bytes_max: int) -> None:
     try:
-        total = sum(len(name.encode()) + len(value.encode()) for name, value in pairs.items())
-    except (UnicodeEncodeError, AttributeError):
+        total = len("".join([*pairs, *pairs.values()]).encode())
+    except (UnicodeEncodeError, TypeError):
         raise FormatError("context and detail of an audit record are pairs of Unicode strings") from None
     if len(pairs) > count_max or total > bytes_max:
         raise FormatError(f"at most {count_max} pairs and {bytes_max} bytes fit into an audit record")

@@ -17,6 +17,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@lru_cache(maxsize=4)  # the records of a batch have few different times
 def format_time(ms: int) -> str:
     """Return ``2026-01-31T23:59:59.999Z`` for milliseconds since 1970.
 

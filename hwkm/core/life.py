@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -151,6 +152,9 @@ def _serve_token(
             hardening=hardening,
         )
     )
+    # What is there now stays: no collection on the way to an answer walks it again.
+    gc.collect()
+    gc.freeze()
     try:
         Loop(channel, service, keys, settle_delay_s=settings.settle_delay_ms / 1000).run()
     except TokenError:

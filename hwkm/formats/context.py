@@ -19,7 +19,7 @@ CONTEXT_DIGEST_BYTES: Final = 32
 EMPTY_CONTEXT: Final = b"\0\0"
 
 _U16: Final = struct.Struct(">H")
-_STRING_BYTES_MAX: Final = 0xFFFF
+_pack_u16: Final = _U16.pack
 
 
 def encode_context(context: Mapping[str, str]) -> bytes:
@@ -32,12 +32,13 @@ def encode_context(context: Mapping[str, str]) -> bytes:
         return EMPTY_CONTEXT
     if len(context) > CONTEXT_PAIRS_MAX:
         raise FormatError(f"an encryption context has at most {CONTEXT_PAIRS_MAX} pairs, not {len(context)}")
-    parts = [_U16.pack(len(context))]
-    for key, value in sorted((_utf8(key), _utf8(value)) for key, value in context.items()):
+    encoded = _pack_u16(len(context))
+    for key, value in _sorted_utf8(context):
         if not key:
             raise FormatError("a key of an encryption context is not empty")
-        parts += (_length(key), key, _length(value), value)
-    encoded = b"".join(parts)
+        if len(encoded) + len(key) + len(value) > CONTEXT_BYTES_MAX:
+            raise _too_long()
+        encoded += _pack_u16(len(key)) + key + _pack_u16(len(value)) + value
     _check_length(encoded)
     return encoded
 
@@ -96,18 +97,16 @@ class _Reader:
 
 def _check_length(encoded: bytes) -> None:
     if len(encoded) > CONTEXT_BYTES_MAX:
-        raise FormatError(f"an encryption context encodes to at most {CONTEXT_BYTES_MAX} bytes")
+        raise _too_long()
 
 
-def _length(part: bytes) -> bytes:
-    if len(part) > _STRING_BYTES_MAX:
-        raise FormatError(f"an encryption context encodes to at most {CONTEXT_BYTES_MAX} bytes")
-    return _U16.pack(len(part))
+def _too_long() -> FormatError:
+    return FormatError(f"an encryption context encodes to at most {CONTEXT_BYTES_MAX} bytes")
 
 
-def _utf8(text: str) -> bytes:
+def _sorted_utf8(context: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     try:
-        return text.encode()
+        return sorted([(key.encode(), value.encode()) for key, value in context.items()])
     except UnicodeEncodeError:
         raise FormatError("an encryption context holds text that is not Unicode") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -261,6 +262,8 @@ class Daemon:
 
     async def _serve_until_told(self) -> None:
         watchdog = asyncio.create_task(_feed_watchdog(), name="watchdog")
+        # What is there now stays: no collection on the way to an answer walks it again.
+        gc.freeze()
         notify(READY="1", STATUS="serving")
         self._log.info(
             "serving", socket=str(self._config.socket_path), aws=self._aws_address, pid=os.getpid()

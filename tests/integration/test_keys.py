@@ -171,6 +171,21 @@ def test_a_data_key_pair_comes_back_from_its_ciphertext(keys: KeyHttp, spec: Pai
     )
 
 
+def test_a_long_list_with_an_impossible_context_at_its_end_is_refused_as_a_whole(
+    keys: KeyHttp, daemon: Daemon
+) -> None:
+    key = keys.create().arn
+    wanted = (api.DataKeyWanted(context={"n": "x"}),) * 99 + (api.DataKeyWanted(context={"": "no name"}),)
+    with pytest.raises(FormatError):
+        keys.call("key.generate_data_key", key=key, items=wanted)
+    records = [record for record in read(daemon.state_directory / "audit") if record.key == key]
+    refused = [record for record in records if record.operation == "key.generate_data_key"]
+    assert [(record.outcome, record.context) for record in refused] == [
+        ("bad_format", {"n": "x"}),
+        ("bad_format", {"": "no name"}),
+    ]
+
+
 def test_a_long_list_is_answered_in_order_each_item_for_itself(keys: KeyHttp) -> None:
     one, other = keys.create().arn, keys.create().arn
     count = 600

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from hwkm.audit.record import AuditEntry, Caller
 from hwkm.errors import FormatError
 from hwkm.server.audit_writer import AuditWriter
-from hwkm.server.keys.principal import Context, KeyCall, KeyUse
+from hwkm.server.keys.principal import KeyCall, KeyUse
 
 OK: Final = "ok"
 BEGUN: Final = "begun"
@@ -28,24 +27,13 @@ def audit_entries(call: KeyCall, operation: str, code: str, request_id: str) -> 
 
 
 def _entry(caller: Caller, operation: str, outcome: str, request_id: str, use: KeyUse) -> AuditEntry:
-    def entry(context: Context | None, detail: Mapping[str, str]) -> AuditEntry:
-        return AuditEntry(
-            caller,
-            operation,
-            outcome,
-            request_id,
-            None,
-            use.key or None,
-            use.version or None,
-            context,
-            detail or None,
-        )
-
-    detail = {"items": str(use.items)} if use.items > 1 else {}
+    key, version, context, items, _ = use
+    about = (caller, operation, outcome, request_id, None, key or None, version or None)
+    detail = {"items": str(items)} if items > 1 else None
     try:
-        return entry(use.context or None, detail)
+        return AuditEntry(*about, context or None, detail)
     except FormatError:  # over the limits of a context: it was refused, and nothing was done with it
-        return entry(None, {**detail, "context": "refused"})
+        return AuditEntry(*about, None, {**(detail or {}), "context": "refused"})
 
 
 async def record_uses(audit: AuditWriter, call: KeyCall, operation: str, code: str, request_id: str) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final, TypeVar
 
 from hwkm.errors import (
@@ -43,8 +42,9 @@ DECRYPT: Final = "key.decrypt"
 RE_ENCRYPT: Final = "key.re_encrypt"
 RANDOM: Final = "key.random"
 
-CHUNK: Final = core.ITEMS_MAX - 1
-"""Items in one message to the core: each may be under a key of its own, and there is one to encrypt with."""
+CHUNK: Final = 32
+"""Items in one message to the core, which takes up to 256: it works on one chunk while the next is made
+ready and the one before is read. Each item may be under a key of its own, and there is one to encrypt with."""
 
 # One text for every reason, so that nobody is told which it was.
 _NO_REASON: Final = "the ciphertext does not decrypt: wrong context, wrong key or damage"
@@ -103,16 +103,16 @@ class DataKeys(Part):
     ) -> tuple[KeyEntry, Sequence[core.DataKey]]:
         entry, ref = await self._prepare(call, operation, key, [item.context for item in items])
         with_plaintext = operation == GENERATE
-        wanted = [
-            core.DataKeyItem(encode_context(item.context), item.length, with_plaintext) for item in items
-        ]
-        stop_dry_run(call)
 
-        async def ask(chunk: Sequence[core.DataKeyItem]) -> Sequence[core.DataKey]:
-            request = core.GenerateDataKeys(key=ref, items=tuple(chunk))
+        async def ask(chunk: Sequence[api.DataKeyWanted]) -> Sequence[core.DataKey]:
+            wanted = [
+                core.DataKeyItem(encode_context(item.context), item.length, with_plaintext) for item in chunk
+            ]
+            stop_dry_run(call)
+            request = core.GenerateDataKeys(key=ref, items=tuple(wanted))
             return (await self._desk.core.ask(request, core.DataKeys)).items
 
-        made = await in_chunks(wanted, ask)
+        made = await in_chunks(items, ask)
         labels = [item.record for item in items]
         await self._record(entry, ref.version, labels, [item.ciphertext for item in made])
         self._used(entry, operation)
@@ -232,18 +232,17 @@ class DataKeys(Part):
         """Have the core open what may be opened; every item has its answer or its error then."""
         try:
             named = None if key is None else await self._find_named(call, operation, key)
-            for item in found:
-                await self._locate(call, operation, named, item)
-            _raise_sole(found)
-            stop_dry_run(call)
-            to_open = [item for item in found if item.error is None]
-            for item, answer in zip(to_open, await in_chunks(to_open, ask), strict=True):
-                if answer is None:
-                    item.error = CiphertextInvalid(_NO_REASON)
-                else:
-                    item.answer = answer
-                    assert item.entry is not None, "it was located"
-                    self._used(item.entry, operation)
+
+            async def open_chunk(chunk: Sequence[_Item]) -> Sequence[_Item]:
+                for item in chunk:
+                    await self._locate(call, operation, named, item)
+                _raise_sole(found)
+                stop_dry_run(call)
+                to_open = [item for item in chunk if item.error is None]
+                self._settle(operation, to_open, await ask(to_open) if to_open else ())
+                return chunk
+
+            await in_chunks(found, open_chunk)
             _raise_sole(found)
         finally:
             for item in found:
@@ -251,6 +250,15 @@ class DataKeys(Part):
                     call.note(item.entry.arn, item.version, item.context, item.outcome)
                 elif item.error is not None:
                     call.note("", 0, item.context, item.outcome)
+
+    def _settle(self, operation: str, opened: Sequence[_Item], answers: Sequence[bytes | None]) -> None:
+        for item, answer in zip(opened, answers, strict=True):
+            if answer is None:
+                item.error = CiphertextInvalid(_NO_REASON)
+            else:
+                item.answer = answer
+                assert item.entry is not None, "it was located"
+                self._used(item.entry, operation)
 
     async def random(self, call: KeyCall, length: int) -> api.Random:
         call.principal.check(RANDOM, call.principal.account)
@@ -349,11 +357,16 @@ def _record_within(
 async def in_chunks(
     items: Sequence[T], ask: Callable[[Sequence[T]], Coroutine[Any, Any, Sequence[R]]]
 ) -> Sequence[R]:
-    """Ask the core about many items, as many at once as one message holds. All are answered, or none."""
+    """Ask the core about many items, chunk by chunk. All are answered, or the first error is raised at the end."""
     if len(items) <= CHUNK:
         return await ask(items) if items else []
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    return list(chain.from_iterable(await asyncio.gather(*map(ask, chunks))))
+    answers: list[R] = []
+    for answered in await asyncio.gather(*map(ask, chunks), return_exceptions=True):
+        if isinstance(answered, BaseException):
+            raise answered
+        answers += answered
+    return answers
 
 
 def _places(wanted: Sequence[KeyRef | None]) -> tuple[tuple[KeyRef, ...], dict[KeyRef | None, int]]:

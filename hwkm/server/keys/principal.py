@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, NamedTuple
 
 from hwkm.audit.record import Caller
 from hwkm.errors import AccessDenied
@@ -81,8 +81,7 @@ class Principal:
         return any(grant.reaches(account, self.account) for grant in self.grants.get(operation, ()))
 
 
-@dataclass(frozen=True, slots=True)
-class KeyUse:
+class KeyUse(NamedTuple):
     """That a key was used, or was to be used: ``items`` times with one context and one outcome.
 
     ``outcome`` is ``ok`` or the code of an error. If the request failed as a whole, its own outcome
