@@ -533,6 +533,18 @@ class EvidenceRefused(FleetError):
     code = "evidence_refused"
 
 
+class ListMalformed(FleetError, FormatError):
+    """A file of a list, or of what vouches for it, is not in its form: damaged, cut, or not what it seems."""
+
+    code = "list_malformed"
+
+
+class ListTooLarge(ListMalformed):
+    """A file of a list is larger than it may be; reading it was broken off."""
+
+    code = "list_too_large"
+
+
 class ListUnavailable(FleetError):
     """A list could not be fetched. What was trusted before stays as it was."""
 

@@ -20,6 +20,7 @@ _DAY = timedelta(days=1)
 _MOMENT = datetime.fromtimestamp(NOW, UTC)
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+Key = PrivateKey | ec.EllipticCurvePublicKey
 
 
 @functools.cache
@@ -30,15 +31,15 @@ def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate and its private key."""
+    """A certificate and its key, of which an endpoint may have the public half only."""
 
     certificate: x509.Certificate
-    key: PrivateKey
+    key: Key
 
 
 def issue(
     name: str,
-    key: PrivateKey,
+    key: Key,
     issuer: Issued | None = None,
     *,
     ca: bool = False,
@@ -51,12 +52,13 @@ def issue(
     by = issuer or Issued.__new__(Issued)
     issuer_name = subject if issuer is None else issuer.certificate.subject
     signer = key if issuer is None else by.key
+    assert not isinstance(signer, ec.EllipticCurvePublicKey), "who signs has a private key"
     usage = x509.KeyUsage(digital_signature, False, False, False, False, ca, ca, False, False)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer_name)
-        .public_key(key.public_key())
+        .public_key(key if isinstance(key, ec.EllipticCurvePublicKey) else key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(_MOMENT + days[0] * _DAY)
         .not_valid_after(_MOMENT + days[1] * _DAY)

@@ -30,7 +30,7 @@ def connect_vaults(socket: Path, cohort_key_file: Path | None = None) -> AnyVaul
         ConfigError: a file holds no key, or what is known of daemons or list cannot be read.
     """
     several = None if cohort_key_file or socket_was_chosen() else _all_daemons()
-    source = None if cohort_key_file else _trusted_list()
+    source = None if cohort_key_file else trusted_list()
     if several is None and source is None:
         return connect(socket, cohort_key_file)
     daemons = several or (CohortDaemons((socket,)),)
@@ -46,7 +46,12 @@ def _all_daemons() -> tuple[CohortDaemons, ...] | None:
     return read_daemons(path) if path.exists() else None
 
 
-def _trusted_list() -> CohortSource | None:
+def trusted_list() -> CohortSource | None:
+    """The list of cohorts that this user trusts, if any.
+
+    Raises:
+        ConfigError: what is remembered of it cannot be read.
+    """
     if not (config_directory() / "fleet").exists():
         return None
     # Loaded only by who trusts a fleet: python-tuf takes its time.

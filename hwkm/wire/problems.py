@@ -110,6 +110,8 @@ HTTP_STATUS: Final[dict[type[HwkmError], int]] = {
     errors.EpochReused: 409,
     errors.LogForked: 409,
     errors.LogRolledBack: 409,
+    errors.ListMalformed: 400,
+    errors.ListTooLarge: 413,
     errors.ListUnavailable: 503,
     errors.EvidenceRefused: 400,
 }

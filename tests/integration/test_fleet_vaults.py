@@ -477,6 +477,20 @@ def test_the_command_draws_finds_shows_and_moves(home: Home, site: Site) -> None
     assert person.json("vault", "list") == []
 
 
+def test_the_doctor_looks_the_daemon_up_in_the_list(home: Home, site: Site) -> None:
+    socket = ("--socket", site.sockets[0])
+    home.publish("alpha")
+    assert "alpha of the trusted list of epoch 1" in doctor(home, *socket)
+    home.publish("beta")
+    assert "is not in the trusted list of epoch 2" in doctor(home, *socket, status=ExitCode.PROBLEMS_FOUND)
+    home.world.publish_list(3, ["alpha"], signed_by=["auditor-list"])
+    assert "does not verify" in doctor(home, *socket, status=ExitCode.PROBLEMS_FOUND)
+
+
+def doctor(home: Home, *arguments: str | Path, status: int = ExitCode.OK) -> str:
+    return " ".join(home.person.run("doctor", *arguments, status=status).stdout.split())
+
+
 def test_a_list_that_does_not_verify_is_said_and_nothing_is_opened(home: Home) -> None:
     home.publish("alpha")
     home.person.create("phone")

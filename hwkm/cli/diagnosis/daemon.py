@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Final
 
 import hwkm
+from hwkm.cli.connection import trusted_list
 from hwkm.cli.diagnosis.finding import Finding, ok, problem, warning
 from hwkm.client import CohortMismatch, HwkmError, KnownCohort, RecoveryAgent
+from hwkm.client.cohort import CohortSource
 from hwkm.client.trust import fingerprint
 from hwkm.wire.api import CohortInfo, Status, TokenInfo
 
@@ -29,7 +31,11 @@ def check_daemon(socket_path: Path) -> list[Finding]:
     if status.token:
         findings += _check_token(status.token)
     if status.cohort:
-        findings.append(check_cohort(status.cohort, KnownCohort(socket_path)))
+        source = trusted_list()
+        if source is None:
+            findings.append(check_cohort(status.cohort, KnownCohort(socket_path)))
+        else:
+            findings.append(check_listed(status.cohort, source))
     return findings
 
 
@@ -101,6 +107,29 @@ def _check_token(token: TokenInfo) -> list[Finding]:
             )
         ]
     return [ok("token", f"{what} answers")]
+
+
+def check_listed(cohort: CohortInfo, source: CohortSource) -> Finding:
+    """Look the offered cohort key up in the list that this user trusts."""
+    offered = fingerprint(cohort.public_key)
+    try:
+        fleet = source.refresh()
+    except HwkmError as exc:
+        return problem(
+            "cohort key",
+            f"the trusted list does not verify: {exc}",
+            "no vault is made or opened without it",
+            "ask operator and auditor; docs/operations/trust.md says what the errors mean",
+        )
+    listed = fleet.cohort_of(cohort.public_key)
+    if listed is None:
+        return problem(
+            "cohort key",
+            f"{offered} is not in the trusted list of epoch {fleet.epoch}",
+            "nothing is claimed from this daemon, and no vault made for it",
+            "take vaults away: hwkm vault rotate; if nobody took it off the list, this is another's daemon",
+        )
+    return ok("cohort key", f"{listed.name} of the trusted list of epoch {fleet.epoch}: {offered}")
 
 
 def check_cohort(cohort: CohortInfo, trust: KnownCohort) -> Finding:

@@ -16,7 +16,7 @@ from cryptography import x509
 from msgspec import Meta
 
 from hwkm.client.cohort import VerifiedFleet, by_android_list
-from hwkm.client.fleet.fetching import FleetFiles
+from hwkm.client.fleet.fetching import FleetFiles, reading_a_list
 from hwkm.client.fleet.state import FleetState
 from hwkm.client.trust import fingerprint
 from hwkm.errors import ConfigError, FormatError
@@ -76,12 +76,12 @@ class AndroidFleet:
         A cohort's name is ``android-`` and 16 digits of its key's fingerprint: endpoints have none.
 
         Raises:
-            CertificateInvalid, ListSignatureInvalid, ListDowngrade, ListConflict, FormatError: it is not to
-                be trusted; nothing is remembered.
+            CertificateInvalid, ListSignatureInvalid, ListDowngrade, ListConflict, ListMalformed, ListTooLarge: it is
+                not to be trusted; nothing is remembered.
             ListUnavailable: it could not be fetched.
             ConfigError: the state cannot be read or written.
         """
-        with self._state.change() as draft:
+        with self._state.change() as draft, reading_a_list():
             seen = _read_seen(draft / _SEEN)
             cert_xml = self._files.fetch(LIST, DOCUMENT_BYTES_MAX)
             sig_xml = self._files.fetch(SIGNATURE, DOCUMENT_BYTES_MAX)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -17,7 +18,7 @@ import httpx
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
 from tuf.ngclient import FetcherInterface
 
-from hwkm.errors import ConfigError, FormatError, ListUnavailable
+from hwkm.errors import ConfigError, FleetError, FormatError, ListMalformed, ListTooLarge, ListUnavailable
 
 FILE_BYTES_MAX: Final = 17 * 1024 * 1024
 """A little more than the largest file of a fleet, which is evidence."""
@@ -100,13 +101,13 @@ class FleetFiles:
         """Return a file of so many bytes at most.
 
         Raises:
-            FormatError: it is larger.
+            ListTooLarge: it is larger.
             ListUnavailable: it cannot be fetched.
         """
         try:
             return self.fetcher.download_bytes(f"{self.base_url}/{path}", bytes_max)
         except DownloadLengthMismatchError as exc:
-            raise FormatError(f"a file of the fleet is larger than it may be: {exc}") from exc
+            raise ListTooLarge(f"a file of the fleet is larger than it may be: {exc}") from exc
         except DownloadError as exc:
             raise ListUnavailable(f"the fleet's files cannot be fetched: {exc}") from exc
 
@@ -118,6 +119,17 @@ class FleetFiles:
             if isinstance(exc.__cause__, DownloadHTTPError) and exc.__cause__.status_code == 404:
                 return None
             raise
+
+
+@contextmanager
+def reading_a_list() -> Iterator[None]:
+    """Raise ListMalformed for what is not in its form while a list is read."""
+    try:
+        yield
+    except FleetError:
+        raise
+    except FormatError as exc:
+        raise ListMalformed(str(exc)) from exc
 
 
 def base_url_of(source: str) -> str:

@@ -19,7 +19,7 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater, UpdaterConfig
 
 from hwkm.client.cohort import VerifiedFleet, by_fleet
-from hwkm.client.fleet.fetching import FleetFiles
+from hwkm.client.fleet.fetching import FleetFiles, reading_a_list
 from hwkm.client.fleet.log_files import fetch_checkpoint, fetch_entries
 from hwkm.client.fleet.state import Accepted, FleetState, FollowedLog, read_accepted, write_accepted
 from hwkm.errors import (
@@ -28,6 +28,7 @@ from hwkm.errors import (
     ListDowngrade,
     ListExpired,
     ListSignatureInvalid,
+    ListTooLarge,
     ListUnavailable,
     SignatureMissing,
 )
@@ -62,12 +63,12 @@ class Fleet:
 
         Raises:
             SignatureMissing, ListSignatureInvalid, ListExpired, ListDowngrade, ListConflict,
-            FleetRulesBroken, WeakKey, FormatError: it is not to be trusted.
+            FleetRulesBroken, WeakKey, ListMalformed, ListTooLarge: it is not to be trusted.
             NoteUnverified, ListNotLogged, LogForked, LogRolledBack, EpochReused: so says its log.
             ListUnavailable: it could not be fetched.
             ConfigError: the state cannot be read or written.
         """
-        with self._state.change() as draft:
+        with self._state.change() as draft, reading_a_list():
             data = self._fetch_list(draft)
             cohorts = CohortList.parse(data)
             before = read_accepted(draft)
@@ -177,7 +178,7 @@ def _translated() -> Iterator[None]:
     except tuf.LengthOrHashMismatchError as exc:
         raise ListSignatureInvalid(f"not the bytes that were signed for: {exc}") from exc
     except tuf.DownloadLengthMismatchError as exc:
-        raise FormatError(f"a file of the fleet is larger than it may be: {exc}") from exc
+        raise ListTooLarge(f"a file of the fleet is larger than it may be: {exc}") from exc
     except tuf.DownloadError as exc:
         raise ListUnavailable(f"the fleet's files cannot be fetched: {exc}") from exc
     except (tuf.RepositoryError, DeserializationError) as exc:

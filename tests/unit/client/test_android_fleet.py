@@ -18,11 +18,12 @@ from hwkm.errors import (
     CertificateInvalid,
     CohortMismatch,
     ConfigError,
-    FormatError,
     HwkmError,
     ListConflict,
     ListDowngrade,
+    ListMalformed,
     ListSignatureInvalid,
+    ListTooLarge,
     ListUnavailable,
 )
 from tests.android_world import NOW, AndroidList, digest, issue, rsa_key
@@ -138,10 +139,10 @@ def same_key_twice(publisher: Publisher) -> None:
         (one_changed_byte, ListSignatureInvalid),
         (other_root, CertificateInvalid),
         (half("cert.xml"), ListSignatureInvalid),
-        (half("cert.sig.xml"), FormatError),
+        (half("cert.sig.xml"), ListMalformed),
         (without("cert.xml"), ListUnavailable),
         (without("cert.sig.xml"), ListUnavailable),
-        (same_key_twice, FormatError),
+        (same_key_twice, ListMalformed),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -163,7 +164,7 @@ def test_certificates_that_are_no_longer_valid_are_refused(publisher: Publisher)
 
 @pytest.mark.parametrize("name", ["cert.xml", "cert.sig.xml"])
 def test_answers_without_end_or_that_break_off(publisher: Publisher, name: str) -> None:
-    with publisher.server.answering(name, endless), pytest.raises(FormatError, match="larger"):
+    with publisher.server.answering(name, endless), pytest.raises(ListTooLarge, match="larger"):
         publisher.client().refresh()
     with publisher.server.answering(name, broken_off), pytest.raises(ListUnavailable):
         publisher.client().refresh()

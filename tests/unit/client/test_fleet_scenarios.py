@@ -27,13 +27,14 @@ from hwkm.crypto.knowledge_factor import KfType, encode_credential, sha256_param
 from hwkm.errors import (
     EpochReused,
     FleetRulesBroken,
-    FormatError,
     HwkmError,
     ListConflict,
     ListDowngrade,
     ListExpired,
+    ListMalformed,
     ListNotLogged,
     ListSignatureInvalid,
+    ListTooLarge,
     ListUnavailable,
     LogForked,
     LogRolledBack,
@@ -247,7 +248,7 @@ def newest(fleet: Simulator, client: Client, prefix: str) -> str:
 
 
 def deep_json() -> Iterator[bytes]:
-    yield b"[" * 400_000
+    yield b"[" * 16_000
 
 
 SCENARIOS: dict[str, tuple[Callable[[Simulator, Client], None], type[HwkmError]]] = {
@@ -272,25 +273,25 @@ SCENARIOS: dict[str, tuple[Callable[[Simulator, Client], None], type[HwkmError]]
     "a shorter log": (shorter, LogRolledBack),
     "an epoch used again": (reused, EpochReused),
     "a checkpoint by a stranger": (by_a_stranger, NoteUnverified),
-    "half a timestamp": (cut("metadata/timestamp"), FormatError),
+    "half a timestamp": (cut("metadata/timestamp"), ListMalformed),
     "half a snapshot": (cut("metadata/2.snapshot"), ListSignatureInvalid),
     "half of the signed metadata": (cut("metadata/2.targets"), ListSignatureInvalid),
     "half a list": (cut("targets/"), ListSignatureInvalid),
-    "half a checkpoint": (cut("log/checkpoint"), FormatError),
-    "half a bundle of the log": (cut("log/tile/"), FormatError),
+    "half a checkpoint": (cut("log/checkpoint"), ListMalformed),
+    "half a bundle of the log": (cut("log/tile/"), ListMalformed),
     "no timestamp": (gone("metadata/timestamp"), ListUnavailable),
     "no list": (gone("targets/"), ListUnavailable),
     "no checkpoint": (gone("log/checkpoint"), ListUnavailable),
     "no bundle of the log": (gone("log/tile/"), ListUnavailable),
-    "an endless timestamp": (answered("metadata/timestamp", endless), FormatError),
-    "an endless snapshot": (answered("metadata/2.snapshot", endless), FormatError),
-    "an endless list": (answered("targets/", endless), FormatError),
-    "an endless checkpoint": (answered("log/checkpoint", endless), FormatError),
-    "an endless bundle of the log": (answered("log/tile/", endless), FormatError),
+    "an endless timestamp": (answered("metadata/timestamp", endless), ListTooLarge),
+    "an endless snapshot": (answered("metadata/2.snapshot", endless), ListTooLarge),
+    "an endless list": (answered("targets/", endless), ListTooLarge),
+    "an endless checkpoint": (answered("log/checkpoint", endless), ListTooLarge),
+    "an endless bundle of the log": (answered("log/tile/", endless), ListTooLarge),
     "a timestamp that breaks off": (answered("metadata/timestamp", broken_off), ListUnavailable),
     "a list that breaks off": (answered("targets/", broken_off), ListUnavailable),
     "a checkpoint that breaks off": (answered("log/checkpoint", broken_off), ListUnavailable),
-    "JSON without bottom": (answered("metadata/timestamp", deep_json), FormatError),
+    "JSON without bottom": (answered("metadata/timestamp", deep_json), ListMalformed),
 }
 
 
@@ -319,7 +320,7 @@ def test_when_the_right_files_are_served_again_the_client_goes_on(client: Client
 def test_an_endless_answer_is_broken_off(client: Client) -> None:
     name = newest(client.simulator, client, "metadata/timestamp")
     client.simulator.server.chunks_sent = 0
-    with client.simulator.server.answering(name, endless), pytest.raises(FormatError):
+    with client.simulator.server.answering(name, endless), pytest.raises(ListTooLarge):
         client.fleet().refresh()
     assert client.simulator.server.chunks_sent < 100
 
