@@ -4,7 +4,8 @@ Each object has its own value, so that one disclosed does not open another::
 
     SHA-256("hwkm tpm authorisation v1" || 0x00 || object || 0x00 || PIN)[0:31] || 0x01
 
-with ``object`` one of ``cohort``, ``audit``, ``anchor``, ``attestation``, ``domain keys``, ``customer keys``.
+with ``object`` one of ``cohort``, ``audit``, ``anchor``, ``cohort counter``, ``cohort record``, ``attestation``,
+``domain keys``, ``customer keys``.
 32 bytes, the size of the Name algorithm's digest, is the most that an object takes. The last byte is fixed
 because the TPM drops trailing zeros of a value and the host would have to do the same.
 
@@ -34,6 +35,8 @@ PIN_BYTES_MIN: Final = 16
 COHORT: Final = b"cohort"
 AUDIT: Final = b"audit"
 ANCHOR: Final = b"anchor"
+COHORT_COUNTER: Final = b"cohort counter"
+COHORT_RECORD: Final = b"cohort record"
 _ATTESTATION: Final = b"attestation"
 _DOMAIN_KEYS: Final = b"domain keys"
 _CUSTOMER_KEYS: Final = b"customer keys"

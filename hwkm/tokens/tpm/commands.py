@@ -26,6 +26,7 @@ _ECDH_ZGEN: Final = 0x154
 _SIGN: Final = 0x15D
 _NV_READ: Final = 0x14E
 _NV_WRITE: Final = 0x137
+_NV_INCREMENT: Final = 0x134
 _GET_CAPABILITY: Final = 0x17A
 
 _COORDINATE_BYTES: Final = 32
@@ -138,14 +139,14 @@ def sign_sha256(session: HmacSession, key: Entity, digest: bytes) -> bytes:
     return _padded(r) + _padded(s)
 
 
-def nv_read(session: HmacSession, index: Entity, size: int) -> bytes:
-    """Return the first ``size`` bytes of an NV index, authorised by the index itself.
+def nv_read(session: HmacSession, index: Entity, size: int, offset: int = 0) -> bytes:
+    """Return ``size`` bytes of an NV index from ``offset`` on, authorised by the index itself.
 
     Raises:
         CommandRefused: the TPM refused.
         TokenUnavailable: the TPM does not answer as it should.
     """
-    parameters = size.to_bytes(2, "big") + _OFFSET_ZERO
+    parameters = struct.pack(">HH", size, offset)
     data, _ = split_sized(session.execute(_NV_READ, (index, index), None, parameters, ENCRYPT))
     return data
 
@@ -158,6 +159,16 @@ def nv_write(session: HmacSession, index: Entity, data: bytes) -> None:
         TokenUnavailable: written or not, unknown.
     """
     session.execute(_NV_WRITE, (index, index), data, _OFFSET_ZERO, DECRYPT)
+
+
+def nv_increment(session: HmacSession, counter: Entity) -> None:
+    """Let an NV counter count one further, authorised by the index itself. Durable on return.
+
+    Raises:
+        CommandRefused: the TPM refused.
+        TokenUnavailable: counted or not, unknown.
+    """
+    session.execute(_NV_INCREMENT, (counter, counter), None, b"", 0)
 
 
 def vouched_handles(session: HmacSession, first: int) -> set[int]:

@@ -181,25 +181,27 @@ class Exchange:
             yield Receiving(self._sessions[0], self._nursery, secret)
 
 
-def verify_certified(statement: ExchangeStatement) -> bytes:
-    """Check that a TPM said of its domain key that it is fixed in it; return the key's point.
+def verify_certified(statement: ExchangeStatement, context: bytes = _CONTEXT) -> bytes:
+    """Check that a TPM said of its exchange key that it is fixed in it; return the key's point.
+
+    ``context`` (32 bytes) is what the statement is for.
 
     That the attestation key is a TPM's own is what the fingerprint is compared for.
 
     Raises:
         ExchangeRefused: it did not.
     """
-    point = _p256_point(statement.exchange_key, storage_template())
-    signer = _p256_point(statement.identity_key, attestation_template())
+    point = p256_point(statement.exchange_key, storage_template())
+    signer = p256_point(statement.identity_key, attestation_template())
     verify_signature(signer, statement.signature, hashlib.sha256(statement.claims).digest())
     try:
         _, rest = split_sized(statement.claims.removeprefix(_CERTIFIED))
-        context, rest = split_sized(rest)
+        found, rest = split_sized(rest)
         certified, _ = split_sized(rest[_CLOCK_AND_FIRMWARE_BYTES:])
     except TokenUnavailable as exc:
-        raise ExchangeRefused("the TPM's certificate of the domain key is cut short") from exc
-    if not statement.claims.startswith(_CERTIFIED) or context != _CONTEXT:
-        raise ExchangeRefused("the exchange statement holds no TPM's certificate of a domain key")
+        raise ExchangeRefused("the TPM's certificate of the exchange key is cut short") from exc
+    if not statement.claims.startswith(_CERTIFIED) or found != context:
+        raise ExchangeRefused("the statement holds no TPM's certificate of an exchange key for this")
     if certified != name_of(statement.exchange_key):
         raise ExchangeRefused("the TPM certified another key than the exchange key")
     return point
@@ -222,7 +224,7 @@ def make_credential(point: bytes, name: bytes, secret: SecretBytes) -> bytes:
         return sized(protect_credential(seed.expose(), name, secret.expose())) + sized(encrypted_seed)
 
 
-def _p256_point(public: bytes, template: TPM2B_PUBLIC) -> bytes:
+def p256_point(public: bytes, template: TPM2B_PUBLIC) -> bytes:
     """Return the point of a TPMT_PUBLIC that must be made by our template.
 
     Raises:

@@ -1,16 +1,18 @@
 """hwkm's objects in a TPM: their handles, and how they are listed and identified.
 
-====================  =======================================================================
+===================== =======================================================================
 handle                object
-====================  =======================================================================
+===================== =======================================================================
 ``keys`` + 0          storage primary, P-256: parent of the two keys and salt of the sessions
 ``keys`` + 1          cohort key, P-256, ECDH
 ``keys`` + 2          audit key, P-256, ECDSA
 ``anchor``            NV index, 73 or 75 bytes of the anchor format
+``anchor`` ^ 0x100000 NV counter of a cohort of several, in its first member
+``anchor`` ^ 0x200000 NV index: what the TPM keeps about the key of a cohort of several
 ``domain`` + 0        attestation key, P-256, restricted: signs what the TPM itself says; made when
                       keys are first exchanged with another module
 ``domain`` + n        domain key of generation n, P-256: parent of customer master keys
-====================  =======================================================================
+===================== =======================================================================
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class Handles:
 
     def name(self, handle: int) -> str:
         """Return what a handle is."""
-        fixed = self.names().get(handle)
+        fixed = (self.names() | self.cohort_names()).get(handle)
         if fixed:
             return fixed
         generation = self.generation(handle)
@@ -71,6 +73,20 @@ class Handles:
             self.storage: "storage primary",
         }
 
+    @property
+    def counter(self) -> int:
+        """The NV counter of a cohort of several. Far from the anchor, beside which another hwkm's may lie."""
+        return self.anchor ^ 0x00100000
+
+    @property
+    def record(self) -> int:
+        """The NV index of a cohort's record."""
+        return self.anchor ^ 0x00200000
+
+    def cohort_names(self) -> dict[int, str]:
+        """Return the handles that only a cohort of several has, and what each is."""
+        return {self.counter: "cohort counter", self.record: "cohort record"}
+
 
 def existing(connection: Connection, handles: Handles) -> list[int]:
     """Return which of hwkm's handles are taken, the anchor first.
@@ -78,9 +94,11 @@ def existing(connection: Connection, handles: Handles) -> list[int]:
     Raises:
         TokenError: the hardware failed.
     """
-    taken = set(connection.handles(handles.storage, KEY_HANDLES)) | set(connection.handles(handles.anchor, 1))
+    taken = set(connection.handles(handles.storage, KEY_HANDLES))
+    for index in (handles.anchor, handles.counter, handles.record):
+        taken |= set(connection.handles(index, 1))
     domain = existing_domain(connection, handles)
-    return [handle for handle in handles.names() if handle in taken] + domain
+    return [handle for handle in (*handles.names(), *handles.cohort_names()) if handle in taken] + domain
 
 
 def existing_domain(connection: Connection, handles: Handles) -> list[int]:

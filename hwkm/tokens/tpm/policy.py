@@ -24,8 +24,8 @@ _NAMES: Final = {
 }
 
 
-def verify_public_area(name: str, public: TPM2B_PUBLIC, required: TPMA_OBJECT) -> None:
-    """Check that the key has exactly the required attributes and is a P-256 key.
+def verify_public_area(name: str, public: TPM2B_PUBLIC, required: TPMA_OBJECT, policy: bytes = b"") -> None:
+    """Check that the key has exactly the required attributes and authPolicy, and is a P-256 key.
 
     Raises:
         KeyExposedError: the message names the key and the attribute.
@@ -40,5 +40,7 @@ def verify_public_area(name: str, public: TPM2B_PUBLIC, required: TPMA_OBJECT) -
         raise KeyExposedError(f"the {name} has unexpected attributes 0x{difference:08x}")
     if area.type != TPM2_ALG.ECC or area.parameters.eccDetail.curveID != TPM2_ECC.NIST_P256:
         raise KeyExposedError(f"the {name} is not a P-256 key")
-    if bytes(area.authPolicy):
+    if bytes(area.authPolicy) and not policy:
         raise KeyExposedError(f"the {name} has an authPolicy, a second way to use it")
+    if bytes(area.authPolicy) != policy:
+        raise KeyExposedError(f"the {name} has another authPolicy than that of its record")

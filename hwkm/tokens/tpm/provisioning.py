@@ -116,7 +116,7 @@ def make_key(
     with translated(f"making the key at 0x{handle:08x}"):
         private, public, *_ = esapi.create(storage_key, sensitive, template, session1=session)
         transient = esapi.load(storage_key, private, public, session1=session)
-        _persist(connection, transient, handle)
+        persist(connection, transient, handle)
     return public_point(public)
 
 
@@ -141,10 +141,10 @@ def make_anchor(
 def _make_storage_primary(connection: Connection, handle: int) -> Any:
     with translated(f"making the storage primary at 0x{handle:08x} as owner of the TPM"):
         transient, *_ = connection.esapi.create_primary(None, storage_template())
-        return _persist(connection, transient, handle)
+        return persist(connection, transient, handle)
 
 
-def _persist(connection: Connection, transient: Any, handle: int) -> Any:
+def persist(connection: Connection, transient: Any, handle: int) -> Any:
     """Keep a loaded object at a persistent handle, by the owner's authorisation, and unload it."""
     try:
         return connection.esapi.evict_control(ESYS_TR.OWNER, transient, handle)

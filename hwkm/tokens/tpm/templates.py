@@ -21,6 +21,8 @@ from tpm2_pytss.types import (
     TPMU_SYM_MODE,
 )
 
+from hwkm.formats.cohort_terms import COUNTER_ATTRIBUTES, COUNTER_BYTES
+
 # Made in this TPM, bound to it and to its parent for ever, used with its own authorisation value.
 _NEVER_LEAVES: Final = (
     TPMA_OBJECT.FIXEDTPM
@@ -32,6 +34,13 @@ _NEVER_LEAVES: Final = (
 STORAGE_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.DECRYPT
 COHORT_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.DECRYPT
 AUDIT_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.SIGN_ENCRYPT
+MEMBERS_COHORT_ATTRIBUTES: Final = (
+    TPMA_OBJECT.SENSITIVEDATAORIGIN
+    | TPMA_OBJECT.USERWITHAUTH
+    | TPMA_OBJECT.NODA
+    | TPMA_OBJECT.ENCRYPTEDDUPLICATION
+    | TPMA_OBJECT.DECRYPT
+)
 ATTESTATION_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.SIGN_ENCRYPT
 
 # The owner can neither read nor write the anchor, only remove it.
@@ -58,6 +67,11 @@ def cohort_template() -> TPM2B_PUBLIC:
     return _p256(COHORT_ATTRIBUTES, _no_cipher(), _scheme(TPM2_ALG.ECDH))
 
 
+def members_cohort_template(policy: bytes) -> TPM2B_PUBLIC:
+    """Return the cohort key of several members: the same, but it may go where ``policy`` (32 bytes) allows."""
+    return _p256(MEMBERS_COHORT_ATTRIBUTES, _no_cipher(), _scheme(TPM2_ALG.ECDH), policy)
+
+
 def audit_template() -> TPM2B_PUBLIC:
     """Return the audit key: P-256, ECDSA with SHA-256 only."""
     return _p256(AUDIT_ATTRIBUTES, _no_cipher(), _scheme(TPM2_ALG.ECDSA))
@@ -70,8 +84,17 @@ def attestation_template() -> TPM2B_PUBLIC:
 
 def anchor_template(index: int, size: int) -> TPM2B_NV_PUBLIC:
     """Return the anchor's NV index: ordinary, ``size`` bytes."""
+    return _nv_index(index, ANCHOR_ATTRIBUTES, size)
+
+
+def counter_template(index: int) -> TPM2B_NV_PUBLIC:
+    """Return a cohort's NV counter: it goes up only, and not even by a new definition down."""
+    return _nv_index(index, TPMA_NV(COUNTER_ATTRIBUTES), COUNTER_BYTES)
+
+
+def _nv_index(index: int, attributes: TPMA_NV, size: int) -> TPM2B_NV_PUBLIC:
     return TPM2B_NV_PUBLIC(
-        TPMS_NV_PUBLIC(nvIndex=index, nameAlg=TPM2_ALG.SHA256, attributes=ANCHOR_ATTRIBUTES, dataSize=size)
+        TPMS_NV_PUBLIC(nvIndex=index, nameAlg=TPM2_ALG.SHA256, attributes=attributes, dataSize=size)
     )
 
 
@@ -84,7 +107,9 @@ def _scheme(algorithm: TPM2_ALG) -> TPMT_ECC_SCHEME:
     return TPMT_ECC_SCHEME(scheme=algorithm, details=details)
 
 
-def _p256(attributes: int, cipher: TPMT_SYM_DEF_OBJECT, scheme: TPMT_ECC_SCHEME) -> TPM2B_PUBLIC:
+def _p256(
+    attributes: int, cipher: TPMT_SYM_DEF_OBJECT, scheme: TPMT_ECC_SCHEME, policy: bytes = b""
+) -> TPM2B_PUBLIC:
     parameters = TPMS_ECC_PARMS(symmetric=cipher, scheme=scheme, curveID=TPM2_ECC.NIST_P256)
     parameters.kdf.scheme = TPM2_ALG.NULL
     return TPM2B_PUBLIC(
@@ -92,6 +117,7 @@ def _p256(attributes: int, cipher: TPMT_SYM_DEF_OBJECT, scheme: TPMT_ECC_SCHEME)
             type=TPM2_ALG.ECC,
             nameAlg=TPM2_ALG.SHA256,
             objectAttributes=attributes,
+            authPolicy=policy,
             parameters=TPMU_PUBLIC_PARMS(eccDetail=parameters),
         )
     )
