@@ -52,7 +52,8 @@ def _create(start: wire.CreateCohort, uri: str, pin: Pin) -> None:
     with officer_pin(start.so_pin_file) as so_pin:
         if start.destroy_existing:
             registry.destroy(uri, pin)
-        registry.create_cohort(uri, pin, start.members, so_pin)
+        named = [(one.request, one.fingerprint) for one in start.requests]
+        registry.create_cohort(uri, pin, start.members, so_pin, named)
 
 
 def _request(start: wire.RequestMembership, uri: str, pin: Pin) -> bytes:

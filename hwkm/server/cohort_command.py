@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 import uvloop
 
+from hwkm.errors import ConfigError
 from hwkm.formats.cohort_invitation import REQUEST_BYTES_MAX
 from hwkm.server import cohort_setup
 from hwkm.server.cohort_setup import MadeMember, digest
@@ -40,12 +41,39 @@ def create(
     config: ConfigPath = DEFAULT_CONFIG_PATH,
     destroy_existing: _DestroyExisting = None,
     so_pin_file: _OfficerPin = None,
+    named: Annotated[
+        list[Path] | None,
+        typer.Option("--request", help="TPM only: the request of member 1, then of 2, and so on."),
+    ] = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FINGERPRINT", help="For each request its fingerprint, as its operator told it."
+        ),
+    ] = None,
 ) -> None:
-    """Provision this token as the first member, in place of init. It serves no vault until it is sealed."""
-    made = uvloop.run(cohort_setup.create(load_config(config), members, destroy_existing, so_pin_file))
+    """Provision this token as the first member, in place of init. It serves no vault until it is sealed.
+
+    A TPM's cohort key names its members when it is made: make their requests first (hwkmd cohort request).
+    """
+    files, prints = named or [], expect or []
+    if len(files) != len(prints):
+        raise ConfigError("give --expect once for each --request, in the same order")
+    requests = [
+        (read_file(file, REQUEST_BYTES_MAX), digest_of("--expect", one))
+        for file, one in zip(files, prints, strict=True)
+    ]
+    made = uvloop.run(
+        cohort_setup.create(load_config(config), members, destroy_existing, so_pin_file, requests)
+    )
     _print_made(made)
     typer.echo(f"cohort {digest(made.read.public_key)}\nmember 0 of {members}")
-    typer.echo("next, on each other member: hwkmd cohort request --out FILE")
+    if requests:
+        typer.echo(
+            "next, here, for each request: hwkmd cohort invite FILE --expect FINGERPRINT --member K --out FILE"
+        )
+    else:
+        typer.echo("next, on each other member: hwkmd cohort request --out FILE")
 
 
 @cohort_app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from hwkm.wire.core_messages import (
     CreateCohort,
     InviteMember,
     JoinCohort,
+    NamedRequest,
     RequestMembership,
     SealCohort,
     ShowCohort,
@@ -37,9 +38,13 @@ class MadeMember:
 
 
 async def create(
-    config: Config, members: int, destroy_existing: str | None, so_pin_file: Path | None
+    config: Config,
+    members: int,
+    destroy_existing: str | None,
+    so_pin_file: Path | None,
+    requests: Sequence[tuple[bytes, bytes]] = (),
 ) -> MadeMember:
-    """Make the first member of a cohort.
+    """Make the first member of a cohort. ``requests`` (TPM only): request and fingerprint of each other member.
 
     Raises:
         TokenAlreadyProvisioned: as :func:`hwkm.server.provisioning.provision_token`.
@@ -53,6 +58,7 @@ async def create(
                 members=members,
                 destroy_existing=destroy,
                 so_pin_file=str(so_pin_file or ""),
+                requests=tuple(NamedRequest(request, fingerprint) for request, fingerprint in requests),
             )
         )
 

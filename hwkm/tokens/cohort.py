@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hwkm.errors import (
     CohortSealed,
     CohortUnsealed,
+    ConfigError,
     ExchangeRefused,
     ExchangeUnsupported,
     FormatError,
@@ -97,6 +98,18 @@ def verify_members(members: int) -> None:
     """
     if not MEMBERS_MIN <= members <= MEMBERS_MAX:
         raise FormatError(f"a cohort of several has {MEMBERS_MIN} to {MEMBERS_MAX} members, not {members}")
+
+
+def verify_not_named(requests: Sequence[object]) -> None:
+    """Check that no members are named at creation, where only TPMs need that.
+
+    Raises:
+        ConfigError: some are.
+    """
+    if requests:
+        raise ConfigError(
+            "only a TPM is given the requests when the cohort is created; others at hwkmd cohort invite"
+        )
 
 
 def parse_request(data: bytes, fingerprint: bytes, backend: Backend) -> MembershipRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ from hwkm.tokens.cohort import (
     sign_invitation,
     unsigned_invitation,
     verify_complete,
+    verify_not_named,
     verify_number,
     verify_unsealed,
 )
@@ -47,8 +49,15 @@ from hwkm.tokens.memory_exchange import INSECURE_CLAIMS, InsecureReceiving, Inse
 from hwkm.tokens.uri import MemoryUri
 
 
-def create_cohort(uri: MemoryUri, pin: Pin, members: int, so_pin: Pin | None = None) -> None:
+def create_cohort(
+    uri: MemoryUri,
+    pin: Pin,
+    members: int,
+    so_pin: Pin | None = None,
+    requests: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
     """See :func:`hwkm.tokens.registry.create_cohort`."""
+    verify_not_named(requests)
     blank = msgspec.structs.replace(made_blank(uri, pin, so_pin), unsealed=True)
     save(Path(uri.path), with_cohort_key(blank, new_scalar(), Membership(0, members)))
 

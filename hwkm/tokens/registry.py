@@ -6,7 +6,7 @@ a URI that is not understood, and only :class:`hwkm.errors.TokenError` for what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
 from typing import Final, Protocol, cast
@@ -31,7 +31,14 @@ class Backend(Protocol):
 class CohortBackend(Protocol):
     """What a backend offers for cohorts of several members; the contract of the functions below."""
 
-    def create_cohort(self, uri: TokenUri, pin: Pin, members: int, so_pin: Pin | None = None) -> None: ...
+    def create_cohort(
+        self,
+        uri: TokenUri,
+        pin: Pin,
+        members: int,
+        so_pin: Pin | None = None,
+        requests: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None: ...
     def request_membership(self, uri: TokenUri, pin: Pin, so_pin: Pin | None = None) -> bytes: ...
     def invite(self, uri: TokenUri, pin: Pin, request: bytes, fingerprint: bytes, number: int) -> bytes: ...
     def join(self, uri: TokenUri, pin: Pin, invitation: bytes, sender: bytes) -> None: ...
@@ -50,6 +57,7 @@ _BACKENDS: Final[Mapping[type[TokenUri], str]] = MappingProxyType(
 _COHORT_BACKENDS: Final[Mapping[type[TokenUri], str]] = MappingProxyType(
     {
         Pkcs11Uri: "hwkm.tokens.pkcs11.cohort",
+        TpmUri: "hwkm.tokens.tpm.cohort_membership",
         MemoryUri: "hwkm.tokens.memory_cohort",
     }
 )
@@ -127,19 +135,27 @@ def destroy(uri: str, pin: Pin) -> None:
     _backend(parsed).destroy(parsed, pin)
 
 
-def create_cohort(uri: str, pin: Pin, members: int, so_pin: Pin | None = None) -> None:
+def create_cohort(
+    uri: str,
+    pin: Pin,
+    members: int,
+    so_pin: Pin | None = None,
+    requests: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
     """Provision the first member (number 0) of a cohort of ``members`` (2 to 16).
 
     As :func:`provision`, but until :func:`seal` the cohort key can be wrapped to others, and the token
-    does not open.
+    does not open. A TPM's cohort key names its members when it is made: ``requests`` has request and fingerprint
+    of members 1, 2, ... there, and is empty elsewhere.
 
     Raises:
+        ExchangeRefused: a request is damaged, not authentic, or has another fingerprint.
         ExchangeUnsupported: this token cannot give a key to others, or cannot seal it afterwards.
         TokenAlreadyProvisioned, TokenFull, TokenError, ConfigError, FormatError: as :func:`provision`.
     """
     verify_members(members)
     parsed = _parse(uri, pin)
-    _cohort_backend(parsed).create_cohort(parsed, pin, members, so_pin)
+    _cohort_backend(parsed).create_cohort(parsed, pin, members, so_pin, requests)
 
 
 def request_membership(uri: str, pin: Pin, so_pin: Pin | None = None) -> bytes:

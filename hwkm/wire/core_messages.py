@@ -77,13 +77,24 @@ class Sweep(Message, frozen=True, kw_only=True, tag="sweep"):
     settings: CoreSettings
 
 
+class NamedRequest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The membership request of a member that a cohort key names, and its fingerprint as its operator told it."""
+
+    request: bytes
+    fingerprint: Hash
+
+
 class CreateCohort(Message, frozen=True, kw_only=True, tag="create_cohort"):
-    """First message: as Provision, for the first of several members. Answer: CohortRead."""
+    """First message: as Provision, for the first of several members. Answer: CohortRead.
+
+    ``requests`` (TPM only) has those of members 1, 2, ...
+    """
 
     settings: CoreSettings
     members: int
     destroy_existing: bool
     so_pin_file: str = ""
+    requests: tuple[NamedRequest, ...] = ()
 
 
 class RequestMembership(Message, frozen=True, kw_only=True, tag="request_membership"):

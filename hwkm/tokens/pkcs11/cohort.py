@@ -6,7 +6,7 @@ operator's word. What sealing itself is worth, the token's own rule says: CKA_EX
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +36,7 @@ from hwkm.tokens.cohort import (
     sign_invitation,
     unsigned_invitation,
     verify_complete,
+    verify_not_named,
     verify_number,
     verify_unsealed,
 )
@@ -82,8 +83,15 @@ from hwkm.tokens.uri import Pkcs11Uri
 JOINING_CLAIMS: Final = b"hwkm cohort member: " + CLAIMS
 
 
-def create_cohort(uri: Pkcs11Uri, pin: Pin, members: int, so_pin: Pin | None = None) -> None:
+def create_cohort(
+    uri: Pkcs11Uri,
+    pin: Pin,
+    members: int,
+    so_pin: Pin | None = None,
+    requests: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
     """See :func:`hwkm.tokens.registry.create_cohort`."""
+    verify_not_named(requests)
     _prepare(uri, pin, so_pin)
     with _taken_up(uri, pin) as token:
         _make_audit_and_domain_key(token)

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 from hwkm.errors import AnchorTampered, ConfigError, TokenAlreadyProvisioned, TokenNotProvisioned
 from hwkm.secret import Pin
+from hwkm.tokens.cohort import Stage, verify_serves
 from hwkm.tokens.tpm.authorisation import verify_pin_length
 from hwkm.tokens.tpm.connection import Connection
 from hwkm.tokens.tpm.errors import translated
-from hwkm.tokens.tpm.objects import Handles, describe, existing, existing_domain
+from hwkm.tokens.tpm.objects import Handles, describe, existing, existing_domain, waits_for_invitation
 from hwkm.tokens.tpm.opened import TpmToken
 from hwkm.tokens.tpm.provisioning import add_domain_key, make_all, remove
 from hwkm.tokens.uri import TpmUri
@@ -22,7 +23,9 @@ def open_token(uri: TpmUri, pin: Pin) -> TpmToken:
     try:
         handles = Handles.of(uri)
         _verify_complete(connection, handles)
-        return TpmToken(connection, handles, pin)
+        token = TpmToken(connection, handles, pin)
+        verify_serves(token.stage)
+        return token
     except BaseException:
         connection.close()
         raise
@@ -30,10 +33,10 @@ def open_token(uri: TpmUri, pin: Pin) -> TpmToken:
 
 def provision(uri: TpmUri, pin: Pin, so_pin: Pin | None = None) -> None:
     """See :func:`hwkm.tokens.registry.provision`."""
-    _verify_no_officer(so_pin)
+    verify_no_officer(so_pin)
     verify_pin_length(pin)
     handles = Handles.of(uri)
-    with _connection(uri) as connection:
+    with only_connection(uri) as connection:
         taken = [describe(connection, handles, handle) for handle in existing(connection, handles)]
         if taken:
             raise TokenAlreadyProvisioned("the TPM already holds: " + "; ".join(taken))
@@ -42,10 +45,10 @@ def provision(uri: TpmUri, pin: Pin, so_pin: Pin | None = None) -> None:
 
 def add_domain(uri: TpmUri, pin: Pin, so_pin: Pin | None = None) -> None:
     """See :func:`hwkm.tokens.registry.add_domain`."""
-    _verify_no_officer(so_pin)
+    verify_no_officer(so_pin)
     open_token(uri, pin).close()
     handles = Handles.of(uri)
-    with _connection(uri) as connection:
+    with only_connection(uri) as connection:
         if [handle for handle in existing_domain(connection, handles) if handles.generation(handle)]:
             raise TokenAlreadyProvisioned(
                 "the TPM has a domain key already; hwkmd domain rotate makes the next"
@@ -56,23 +59,24 @@ def add_domain(uri: TpmUri, pin: Pin, so_pin: Pin | None = None) -> None:
 def inventory(uri: TpmUri, pin: Pin) -> list[str]:
     """See :func:`hwkm.tokens.registry.inventory`. A TPM tells it without the PIN."""
     handles = Handles.of(uri)
-    with _connection(uri, alone=False) as connection:
+    with only_connection(uri, alone=False) as connection:
         return [describe(connection, handles, handle) for handle in existing(connection, handles)]
 
 
 def destroy(uri: TpmUri, pin: Pin) -> None:
     """See :func:`hwkm.tokens.registry.destroy`. The owner may do it without the PIN."""
     handles = Handles.of(uri)
-    with _connection(uri) as connection:
+    with only_connection(uri) as connection:
         for handle in existing(connection, handles):
-            if handle == handles.anchor:
-                _undefine(connection, handle)
+            if handle in (handles.anchor, *handles.cohort_names()):
+                undefine(connection, handle)
             else:
                 remove(connection, handle)
 
 
 @contextmanager
-def _connection(uri: TpmUri, *, alone: bool = True) -> Iterator[Connection]:
+def only_connection(uri: TpmUri, *, alone: bool = True) -> Iterator[Connection]:
+    """Connect for a while; see :class:`Connection`."""
     connection = Connection(uri.tcti, alone=alone)
     try:
         yield connection
@@ -84,6 +88,8 @@ def _verify_complete(connection: Connection, handles: Handles) -> None:
     taken = existing(connection, handles)
     if not taken:
         raise TokenNotProvisioned("the TPM holds no keys of hwkm; hwkmd init makes them")
+    if waits_for_invitation(handles, taken):
+        verify_serves(Stage.JOINING if handles.cohort in taken else Stage.REQUESTED)
     missing = [f"{name} at 0x{handle:08x}" for handle, name in handles.names().items() if handle not in taken]
     if missing:
         raise AnchorTampered(
@@ -91,12 +97,14 @@ def _verify_complete(connection: Connection, handles: Handles) -> None:
         )
 
 
-def _undefine(connection: Connection, index: int) -> None:
+def undefine(connection: Connection, index: int) -> None:
+    """Remove an NV index as owner of the TPM. Raises TokenError."""
     esapi = connection.esapi
     with translated(f"removing 0x{index:08x} as owner of the TPM"):
         esapi.nv_undefine_space(esapi.tr_from_tpmpublic(index))
 
 
-def _verify_no_officer(so_pin: Pin | None) -> None:
+def verify_no_officer(so_pin: Pin | None) -> None:
+    """Refuse an SO PIN. Raises ConfigError."""
     if so_pin is not None:
         raise ConfigError("a TPM has no security officer, so no SO PIN")

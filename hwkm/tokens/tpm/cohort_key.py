@@ -129,14 +129,22 @@ def make(
             desk.flush(transient)
             raise
         persist(desk.connection, transient, handle)
-    origin = Origin(creation.creationData.marshal(), bytes(attest), _ecdsa(signature))
+    origin = Origin(creation.creationData.marshal(), bytes(attest), ecdsa(signature))
     return public.publicArea.marshal(), origin
 
 
-def send(
-    desk: Desk, cohort: Any, audit: Any, counter: Any, terms: CohortTerms, number: int, receiver: tuple[bytes, bytes]
-) -> tuple[bytes, Travelling]:
-    """Wrap the cohort key to member ``number``; return the transport and the key as it travels.
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What satisfies the policy on the way to member ``number``: ESAPI's audit key and counter, and the terms."""
+
+    audit: Any
+    counter: Any
+    terms: CohortTerms
+    number: int
+
+
+def send(desk: Desk, policy: Policy, cohort: Any, receiver: tuple[bytes, bytes]) -> tuple[bytes, Travelling]:
+    """Wrap the cohort key to a member; return the transport and the key as it travels.
 
     ``receiver`` is TPMT_PUBLIC of that member's storage key and the Name of its attestation key.
 
@@ -148,15 +156,15 @@ def send(
     with SecretBytes(os.urandom(_SECRET_BYTES)) as secret, translated("wrapping the cohort key"):
         public, *_ = desk.esapi.read_public(cohort, session1=desk.session)
         marshalled = public.publicArea.marshal()
-        transport = make_credential(_point(storage_key), attestation_name, secret)
+        transport = make_credential(point_of(storage_key), attestation_name, secret)
         passing, inner_key = derived_secrets(secret, name_of(marshalled))
         private = desk.esapi.object_change_auth(cohort, desk.storage, passing.expose(), session1=desk.session)
         with desk.loaded(private, public, passing) as item:
             parent = desk.esapi.load_external(TPM2B_PUBLIC(_public(storage_key)), None, ESYS_TR.NULL)
             try:
-                with _policy(desk, audit, counter, terms, number, name_of(marshalled)) as policy:
+                with policy_session(desk, policy, name_of(marshalled)) as session:
                     _, duplicate, seed = desk.esapi.duplicate(
-                        item, parent, TPM2B_DATA(inner_key.expose()), _inner_cipher(), session1=policy
+                        item, parent, TPM2B_DATA(inner_key.expose()), inner_cipher(), session1=session
                     )
             finally:
                 desk.flush(parent)
@@ -164,7 +172,12 @@ def send(
 
 
 def receive(
-    desk: Desk, attestation: Any, transport: tuple[bytes, bytes], key: Travelling, value: SecretBytes, handle: int
+    desk: Desk,
+    attestation: Any,
+    transport: tuple[bytes, bytes],
+    key: Travelling,
+    value: SecretBytes,
+    handle: int,
 ) -> None:
     """Take a key in that was wrapped to our storage key, and keep it at ``handle`` with a value of ours.
 
@@ -187,7 +200,7 @@ def receive(
         public,
         TPM2B_PRIVATE(key.duplicate),
         TPM2B_ENCRYPTED_SECRET(key.seed),
-        _inner_cipher(),
+        inner_cipher(),
         session1=session,
     )
     with desk.loaded(private, public, passing) as item:
@@ -197,37 +210,36 @@ def receive(
 
 
 @contextmanager
-def _policy(
-    desk: Desk, audit: Any, counter: Any, terms: CohortTerms, number: int, key_name: bytes
-) -> Iterator[Any]:
-    """Give a policy session that authorises the way to member ``number``.
+def policy_session(desk: Desk, policy: Policy, key_name: bytes) -> Iterator[Any]:
+    """Give a policy session that authorises the duplication of the key with that Name.
 
     Raises:
         CohortSealed: the counter has reached the limit.
         TSS2_Exception: the TPM refused something else.
     """
-    esapi = desk.esapi
+    esapi, terms = desk.esapi, policy.terms
     attributes = TPMA_SESSION.CONTINUESESSION | TPMA_SESSION.DECRYPT | TPMA_SESSION.ENCRYPT
-    policy = esapi.start_auth_session(
+    session = esapi.start_auth_session(
         desk.storage, ESYS_TR.NONE, TPM2_SE.POLICY, session_cipher(), TPM2_ALG.SHA256
     )
     try:
-        esapi.trsess_set_attributes(policy, attributes, 0xFF)
-        esapi.policy_secret(audit, policy, expiration=0, session1=desk.session)
-        _policy_counter(desk, counter, policy, terms)
-        esapi.policy_duplication_select(policy, key_name, terms.parents[number - 1], False)
+        esapi.trsess_set_attributes(session, attributes, 0xFF)
+        esapi.policy_secret(policy.audit, session, expiration=0, session1=desk.session)
+        _policy_counter(desk, policy, session)
+        esapi.policy_duplication_select(session, key_name, terms.parents[policy.number - 1], False)
         branches = terms.branches()
         if len(branches) > 1:
-            esapi.policy_or(policy, TPML_DIGEST([TPM2B_DIGEST(branch) for branch in branches]))
-        yield policy
+            esapi.policy_or(session, TPML_DIGEST([TPM2B_DIGEST(branch) for branch in branches]))
+        yield session
     finally:
-        desk.flush(policy)
+        desk.flush(session)
 
 
-def _policy_counter(desk: Desk, counter: Any, policy: Any, terms: CohortTerms) -> None:
+def _policy_counter(desk: Desk, policy: Policy, session: Any) -> None:
+    counter, operand = policy.counter, policy.terms.operand()
     try:
         desk.esapi.policy_nv(
-            counter, counter, policy, terms.operand(), TPM2_EO.UNSIGNED_LT, 0, session1=desk.session
+            counter, counter, session, operand, TPM2_EO.UNSIGNED_LT, 0, session1=desk.session
         )
     except TSS2_Exception as exc:
         if error_number(int(exc.rc)) == TPM2_RC.POLICY:
@@ -235,7 +247,8 @@ def _policy_counter(desk: Desk, counter: Any, policy: Any, terms: CohortTerms) -
         raise
 
 
-def _inner_cipher() -> TPMT_SYM_DEF_OBJECT:
+def inner_cipher() -> TPMT_SYM_DEF_OBJECT:
+    """Return AES-128-CFB, with which the key is wrapped inside the wrapping to the new parent."""
     return TPMT_SYM_DEF_OBJECT(
         algorithm=TPM2_ALG.AES, keyBits=TPMU_SYM_KEY_BITS(aes=128), mode=TPMU_SYM_MODE(aes=TPM2_ALG.CFB)
     )
@@ -246,11 +259,13 @@ def _public(marshalled: bytes) -> TPMT_PUBLIC:
     return area
 
 
-def _point(marshalled: bytes) -> bytes:
+def point_of(marshalled: bytes) -> bytes:
+    """Return the point (65 bytes) of a P-256 key's TPMT_PUBLIC."""
     unique = _public(marshalled).unique.ecc
     return b"\x04" + bytes(unique.x).rjust(32, b"\0") + bytes(unique.y).rjust(32, b"\0")
 
 
-def _ecdsa(signature: Any) -> bytes:
+def ecdsa(signature: Any) -> bytes:
+    """Return r and s of a TPMT_SIGNATURE, 32 bytes each."""
     numbers = signature.signature.ecdsa
     return bytes(numbers.signatureR).rjust(32, b"\0") + bytes(numbers.signatureS).rjust(32, b"\0")

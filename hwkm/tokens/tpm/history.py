@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from tpm2_pytss.types import TPM2B_PUBLIC
 
-from hwkm.errors import AnchorTampered, CohortUnsealed
+from hwkm.errors import AnchorTampered
 from hwkm.formats.cohort_record import CohortRecord
 from hwkm.formats.membership import Membership
 from hwkm.tokens.tpm.policy import verify_public_area
@@ -44,7 +44,7 @@ class History:
         if membership.members == 1:
             verify_public_area("cohort key", cohort_key, COHORT_ATTRIBUTES)
             return
-        terms = self._record().terms
+        terms = self.verified_record().terms
         verify_public_area("cohort key", cohort_key, MEMBERS_COHORT_ATTRIBUTES, terms.policy_digest())
         if membership.number:
             named = terms.parents[membership.number - 1 : membership.number] == (self.storage_name,)
@@ -63,22 +63,10 @@ class History:
             return True
         if self.counter is None:
             raise AnchorTampered("the cohort counter is missing: someone removed it")
-        return self.counter >= self._record().terms.limit
+        return self.counter >= self.verified_record().terms.limit
 
-    def verify_sealed(self, membership: Membership) -> None:
-        """Check that the key can go to no other member from here.
-
-        Raises:
-            CohortUnsealed: it can.
-            AnchorTampered: as :meth:`is_sealed`.
-        """
-        if not self.is_sealed(membership):
-            raise CohortUnsealed(
-                "the cohort's key can still go to other members, so it serves no vault yet; when all have joined:"
-                " hwkmd cohort seal"
-            )
-
-    def _record(self) -> CohortRecord:
+    def verified_record(self) -> CohortRecord:
+        """The record. Raises AnchorTampered: there is none."""
         if self.record is None:
             raise AnchorTampered("the cohort record is missing: someone removed it")
         return self.record

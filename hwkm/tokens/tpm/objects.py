@@ -17,6 +17,7 @@ handle                object
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from tpm2_pytss.types import TPM2B_PUBLIC
@@ -129,3 +130,12 @@ def public_point(public: TPM2B_PUBLIC) -> bytes:
     unique = public.publicArea.unique.ecc
     # Some TPMs leave out leading zeros of a coordinate.
     return b"\x04" + bytes(unique.x).rjust(32, b"\0") + bytes(unique.y).rjust(32, b"\0")
+
+
+def waits_for_invitation(handles: Handles, taken: Collection[int]) -> bool:
+    """Whether these handles are those of a TPM that asked to become a member and has no anchor yet.
+
+    The attestation key is the last that a request makes; only the first member has a counter.
+    """
+    made = {handles.storage, handles.audit, handles.attestation, handles.domain(1)}
+    return made <= set(taken) and handles.anchor not in taken and handles.counter not in taken

@@ -13,21 +13,31 @@ from hwkm.formats.anchor import AnchorState
 from hwkm.formats.evidence import Answer, Challenge, TpmModule
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
+from hwkm.tokens.cohort import Stage
 from hwkm.tokens.pairing import verify_cohort, verify_key_pairs
 from hwkm.tokens.token import TokenDescription
 from hwkm.tokens.tpm.anchor import TpmAnchor
-from hwkm.tokens.tpm.authorisation import ANCHOR, AUDIT, COHORT, authorisation_value
+from hwkm.tokens.tpm.authorisation import (
+    ANCHOR,
+    AUDIT,
+    COHORT,
+    COHORT_COUNTER,
+    COHORT_RECORD,
+    authorisation_value,
+)
+from hwkm.tokens.tpm.cohort_indices import count_up_to, mark_invited, read_counter, read_record
 from hwkm.tokens.tpm.commands import sign_sha256, vouched_handles
 from hwkm.tokens.tpm.connection import LOADED_SESSION_FIRST, SAVED_SESSION_FIRST, Connection
 from hwkm.tokens.tpm.domain_keys import DomainKeys
 from hwkm.tokens.tpm.errors import CommandRefused, refused_authorisation, translated
 from hwkm.tokens.tpm.evidence import Keys, Witness
+from hwkm.tokens.tpm.history import History
 from hwkm.tokens.tpm.hmac_session import Entity, HmacSession
 from hwkm.tokens.tpm.keys import TpmAuditKey, TpmCohortKey
-from hwkm.tokens.tpm.objects import Handles, existing_domain, public_point
+from hwkm.tokens.tpm.objects import Handles, existing, existing_domain, public_point
 from hwkm.tokens.tpm.policy import verify_public_area
 from hwkm.tokens.tpm.provisioning import esapi_session
-from hwkm.tokens.tpm.templates import AUDIT_ATTRIBUTES, COHORT_ATTRIBUTES, STORAGE_ATTRIBUTES
+from hwkm.tokens.tpm.templates import AUDIT_ATTRIBUTES, STORAGE_ATTRIBUTES
 
 _RANDOM_BYTES_MAX: Final = 32  # what every TPM gives at a time
 
@@ -50,6 +60,8 @@ class TpmToken:
         state = self._read_anchor()
         verify_cohort(state, self.cohort_key.public_key())
         self.membership = state.membership
+        with translated("reading what the TPM keeps about its cohort"):
+            self._read_history()
         if not connection.has_resource_manager:
             with translated("counting the TPM's sessions"):
                 self._verify_alone(handles.storage)
@@ -65,6 +77,7 @@ class TpmToken:
     def verify_key_policy(self) -> None:
         for name, (public, attributes) in (self._public_areas | self._domain_keys.public_areas()).items():
             verify_public_area(name, public, attributes)
+        self.history.verify(self.membership, self._cohort_public)
         verify_key_pairs(self.cohort_key, self.audit_key)
         self._domain_keys.verify_authorisations()
 
@@ -96,7 +109,7 @@ class TpmToken:
 
     def _witness(self) -> Witness:
         publics = {
-            self._cohort.handle: _marshalled(self._public_areas["cohort key"][0]),
+            self._cohort.handle: _marshalled(self._cohort_public),
             self._audit.handle: _marshalled(self._public_areas["audit key"][0]),
         }
         attestation = self._domain_keys.attestation()
@@ -109,14 +122,18 @@ class TpmToken:
         storage = connection.esapi.tr_from_tpmpublic(handles.storage)
         domain_handles = existing_domain(connection, handles)
         with esapi_session(connection, storage) as session:
-            _, storage_public = _find_key(connection, session, handles.storage)
+            self._storage_name, storage_public = _find_key(connection, session, handles.storage)
             cohort_name, cohort_public = _find_key(connection, session, handles.cohort)
             audit_name, audit_public = _find_key(connection, session, handles.audit)
             anchor_name, anchor_size = _find_index(connection, session, handles.anchor)
             found = {handle: _find_key(connection, session, handle) for handle in domain_handles}
+            taken = set(existing(connection, handles)) & set(handles.cohort_names())
+            self._indices = {index: _find_index(connection, session, index) for index in taken}
+        self._handles, self._cohort_public = handles, cohort_public
+        self._counter_value = authorisation_value(pin, COHORT_COUNTER)
+        self._record_value = authorisation_value(pin, COHORT_RECORD)
         self._public_areas: dict[str, tuple[TPM2B_PUBLIC, TPMA_OBJECT]] = {
             "storage primary": (storage_public, STORAGE_ATTRIBUTES),
-            "cohort key": (cohort_public, COHORT_ATTRIBUTES),
             "audit key": (audit_public, AUDIT_ATTRIBUTES),
         }
         storage_point = public_point(storage_public)
@@ -131,6 +148,41 @@ class TpmToken:
         self.audit_key = TpmAuditKey(self._session, self._audit, public_point(audit_public))
         self.anchor = TpmAnchor(self._session, self._anchor, anchor_size)
         self._domain_keys = DomainKeys(connection, handles, sessions, storage_point, pin, found)
+
+    @property
+    def stage(self) -> Stage:
+        """How far the TPM is on its way into a cohort. Raises AnchorTampered: counter or record is missing."""
+        if self.membership.members == 1:
+            return Stage.ALONE
+        if self.membership.number:
+            return Stage.JOINED
+        return Stage.SEALED if self.history.is_sealed(self.membership) else Stage.UNSEALED
+
+    def note_invited(self, number: int) -> None:
+        """Note in the record that a member was invited. Raises TokenError."""
+        with translated("noting an invitation"):
+            mark_invited(self._session, self._record_index(), self.history.verified_record(), number)
+
+    def seal_cohort(self) -> None:
+        """Let the counter reach the limit: no policy session can allow a duplication any more. Raises TokenError."""
+        with translated("sealing the cohort"):
+            counter = Entity(
+                self._handles.counter, self._indices[self._handles.counter][0], self._counter_value
+            )
+            count_up_to(self._session, counter, self.history.verified_record().terms.limit)
+
+    def _record_index(self) -> Entity:
+        return Entity(self._handles.record, self._indices[self._handles.record][0], self._record_value)
+
+    def _read_history(self) -> None:
+        record = counter = None
+        if self._handles.record in self._indices and self.membership.members > 1:
+            size = self._indices[self._handles.record][1]
+            record = read_record(self._session, self._record_index(), size)
+        if self._handles.counter in self._indices and self.membership.members > 1:
+            name, _ = self._indices[self._handles.counter]
+            counter = read_counter(self._session, Entity(self._handles.counter, name, self._counter_value))
+        self.history = History(self._storage_name, self._audit.name, self._handles.counter, record, counter)
 
     def _verify_alone(self, storage: int) -> None:
         """Check that no session of an earlier life is left in the TPM, before anything is answered.

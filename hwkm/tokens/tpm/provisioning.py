@@ -36,12 +36,12 @@ def make_all(connection: Connection, handles: Handles, pin: Pin) -> None:
         TokenFull: no room for another object.
         TokenError: the hardware failed.
     """
-    storage = _make_storage_primary(connection, handles.storage)
+    storage = make_storage_primary(connection, handles.storage)
     with esapi_session(connection, storage) as session:
         audit_value, cohort_value = authorisation_value(pin, AUDIT), authorisation_value(pin, COHORT)
         make_key(connection, storage, session, audit_template(), audit_value, handles.audit)
         cohort = make_key(connection, storage, session, cohort_template(), cohort_value, handles.cohort)
-        _make_domain_key(connection, storage, session, handles, pin)
+        make_domain_key(connection, storage, session, handles, pin)
         state = AnchorState(0, EMPTY_ROOT, cohort_digest(cohort))
         make_anchor(connection, session, authorisation_value(pin, ANCHOR), handles.anchor, state)
 
@@ -56,10 +56,11 @@ def add_domain_key(connection: Connection, handles: Handles, pin: Pin) -> None:
     with translated("finding the storage primary"):
         storage = connection.esapi.tr_from_tpmpublic(handles.storage)
     with esapi_session(connection, storage) as session:
-        _make_domain_key(connection, storage, session, handles, pin)
+        make_domain_key(connection, storage, session, handles, pin)
 
 
-def _make_domain_key(connection: Connection, storage: Any, session: Any, handles: Handles, pin: Pin) -> None:
+def make_domain_key(connection: Connection, storage: Any, session: Any, handles: Handles, pin: Pin) -> None:
+    """Make domain key 1. Raises as :func:`make_key`."""
     value = KeyServiceAuthorisations(pin).domain_key(1)
     make_key(connection, storage, session, storage_template(), value, handles.domain(1))
 
@@ -138,7 +139,8 @@ def make_anchor(
         esapi.nv_write(item, contents, session1=session)
 
 
-def _make_storage_primary(connection: Connection, handle: int) -> Any:
+def make_storage_primary(connection: Connection, handle: int) -> Any:
+    """Make the storage primary, as owner of the TPM. Raises as :func:`make_key`."""
     with translated(f"making the storage primary at 0x{handle:08x} as owner of the TPM"):
         transient, *_ = connection.esapi.create_primary(None, storage_template())
         return persist(connection, transient, handle)
