@@ -30,11 +30,13 @@ from hwkm.formats.membership import Membership
 from hwkm.secret import Pin
 from hwkm.tokens import registry
 from hwkm.tokens.cohort import Stage
-from hwkm.tokens.tpm.authorisation import AUDIT, COHORT, COHORT_COUNTER
+from hwkm.tokens.tpm import cohort_membership
+from hwkm.tokens.tpm.authorisation import AUDIT, COHORT, COHORT_COUNTER, KeyServiceAuthorisations
 from hwkm.tokens.tpm.cohort_indices import define_counter
 from hwkm.tokens.tpm.cohort_key import Desk, Policy, inner_cipher, policy_session
-from hwkm.tokens.tpm.cohort_membership import member_token, statement
-from hwkm.tokens.tpm.provisioning import esapi_session
+from hwkm.tokens.tpm.cohort_membership import member_token
+from hwkm.tokens.tpm.provisioning import esapi_session, make_key
+from hwkm.tokens.tpm.templates import attestation_template
 from hwkm.tokens.uri import TpmUri, parse_token_uri
 from tests.contract.cohorts import fingerprint_of, invite, join, request, seal, sender_of, state_of
 from tests.contract.devices import SwtpmDevice, destroy, inventory, opened
@@ -225,12 +227,12 @@ def test_with_pin_and_owner_in_hand_the_tpm_wraps_the_key_to_no_key_in_software(
 
 
 def test_sealed_the_first_member_wraps_the_key_to_nobody(sealed: list[SwtpmDevice]) -> None:
-    first, second, _ = sealed
+    first = sealed[0]
     terms = terms_of(first)
     with desk_of(first) as desk:
         refuses(desk, policy_of(desk, first, terms, 1), key_name(desk, first))
     with pytest.raises(CohortSealed):
-        invite(first, MembershipRequest.parse(_asked_again(second)).encode(), 1)
+        invite(first, b"whatever it is", 1, bytes(32))
 
 
 def test_the_counter_removed_and_defined_again_does_not_bring_the_time_before_sealing_back(
@@ -284,7 +286,7 @@ def test_a_session_prepared_before_sealing_is_gone_after_it(unsealed: list[Swtpm
 
 def test_a_joiner_cannot_pass_the_key_on_with_everything_in_hand(sealed: list[SwtpmDevice]) -> None:
     """Its counter may be what it likes: the policy asks for the first member's audit key, which is not here."""
-    first, second, third = sealed
+    first, second, _ = sealed
     terms = terms_of(first)
     with desk_of(second) as desk:
         counter = handles(second).counter
@@ -336,23 +338,48 @@ def test_record_or_counter_removed_by_the_owner_is_tampering(sealed: list[SwtpmD
 # --- interruptions ----------------------------------------------------------------------------
 
 
-def test_joining_that_was_interrupted_anywhere_is_finished_by_the_same_command(
+class Interrupted(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("step", ["define_record", "make_anchor", "remove"])
+def test_joining_that_was_interrupted_is_finished_by_the_same_command(
+    unsealed: list[SwtpmDevice], step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, _ = unsealed
+    invitation, sender = invite(first, request(second), 1), sender_of(first)
+
+    def end(*_arguments: object) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cohort_membership, step, end)
+        with pytest.raises(Interrupted):
+            join(second, invitation, sender)
+    assert state_of(second).stage is Stage.JOINING
+    with pytest.raises(TokenNotProvisioned), opened(second):
+        pass
+    join(second, invitation, sender)
+    join(second, invitation, sender)  # changes nothing
+    assert state_of(second).stage is Stage.JOINED
+
+
+def test_a_member_whose_anchor_was_removed_gets_no_other_by_joining_again(
     unsealed: list[SwtpmDevice],
 ) -> None:
-    first, second, third = unsealed
-    for number, device in ((1, second), (2, third)):
-        invitation = invite(first, request(device), number)
-        join(device, invitation, sender_of(first))
-        with owner(device) as connection:
-            undefine(connection, handles(device).anchor)
-            if number == 2:
-                undefine(connection, handles(device).record)
-        assert state_of(device).stage is Stage.JOINING
-        with pytest.raises(TokenNotProvisioned), opened(device):
-            pass
-        join(device, invitation, sender_of(first))
-        join(device, invitation, sender_of(first))  # changes nothing
-        assert state_of(device).stage is Stage.JOINED
+    first, second, _ = unsealed
+    invitation, sender = invite(first, request(second), 1), sender_of(first)
+    join(second, invitation, sender)
+    with owner(second) as connection:
+        undefine(connection, handles(second).anchor)
+    with pytest.raises(TokenNotProvisioned):
+        join(second, invitation, sender)
+    with desk_of(second) as desk, Pin(second.pin) as pin:  # as evidence makes one when it is asked for
+        attested = KeyServiceAuthorisations(pin).attestation_key()
+        template = attestation_template()
+        make_key(desk.connection, desk.storage, desk.session, template, attested, handles(second).attestation)
+    with pytest.raises(ExchangeRefused, match="earlier request"):
+        join(second, invitation, sender)
 
 
 def test_creation_that_was_interrupted_is_refused_until_all_of_it_is_destroyed(
@@ -388,12 +415,6 @@ def _record_terms(first: SwtpmDevice) -> CohortTerms:
     assert isinstance(uri, TpmUri)
     with Pin(first.pin) as pin, member_token(uri, pin) as token:
         return token.history.verified_record().terms
-
-
-def _asked_again(device: SwtpmDevice) -> bytes:
-    """The request of a TPM that is a member already, as its owner could let it make."""
-    with desk_of(device) as desk, Pin(device.pin) as pin:
-        return MembershipRequest(statement(desk, handles(device), pin)).encode()
 
 
 def _flipped(data: bytes, at: int) -> bytes:

@@ -135,26 +135,40 @@ def invite(uri: TpmUri, pin: Pin, request: bytes, fingerprint: bytes, number: in
 
 
 def join(uri: TpmUri, pin: Pin, invitation: bytes, sender: bytes) -> None:
-    """See :func:`hwkm.tokens.registry.join`."""
+    """See :func:`hwkm.tokens.registry.join`.
+
+    The attestation key that made the request is removed last. No invitation for it opens any more then, so a TPM
+    whose anchor is gone gets no other one by joining again.
+    """
     handles = Handles.of(uri)
     with only_connection(uri) as connection:
         taken = existing(connection, handles)
-        waiting = waits_for_invitation(handles, taken)
-        if not taken or handles.attestation not in taken:
+        if waits_for_invitation(handles, taken):
+            with _desk_at(connection, handles) as desk:
+                receiver = statement(desk, handles, pin).fingerprint()
+                opened = open_invitation(invitation, sender, receiver, Backend.TPM)
+                storage_name = name_of(_public_at(desk, handles.storage))
+                _take_in(desk, handles, pin, opened, *parse_blob(opened, storage_name))
+        elif handles.anchor not in taken:
             raise TokenNotProvisioned("this TPM has not asked to become a member: hwkmd cohort request")
-        with _desk_at(connection, handles) as desk:
-            opened = open_invitation(
-                invitation, sender, statement(desk, handles, pin).fingerprint(), Backend.TPM
-            )
-            storage_name = bytes(desk.esapi.tr_get_name(desk.storage))
-            travelling, record = parse_blob(opened, storage_name)
-            if waiting:
-                _take_in(desk, handles, pin, opened, travelling, record)
     with member_token(uri, pin) as token:
         token.verify_key_policy()
-        ours = token.membership, token.cohort_key.public_key()
-    if ours != (Membership(opened.number, opened.members), opened.cohort_public_key):
-        number, members = ours[0].number, ours[0].members
+        _verify_joined(token, invitation, sender)
+        unfinished = token.stage is Stage.JOINING
+    if unfinished:
+        with only_connection(uri) as connection:
+            remove(connection, handles.attestation)
+
+
+def _verify_joined(token: TpmToken, invitation: bytes, sender: bytes) -> None:
+    """Check that the TPM is a member by this invitation."""
+    number, members = token.membership.number, token.membership.members
+    if not number:
+        raise TokenAlreadyProvisioned(f"the TPM is member 0 of {members}; it was not invited")
+    receiver = token.history.verified_record().fingerprints[number - 1]
+    opened = open_invitation(invitation, sender, receiver, Backend.TPM)
+    theirs = (opened.number, opened.members, opened.cohort_public_key)
+    if theirs != (number, members, token.cohort_key.public_key()):
         raise TokenAlreadyProvisioned(f"the TPM is member {number} of {members} by another invitation")
 
 
@@ -189,7 +203,8 @@ def cohort_state(uri: TpmUri, pin: Pin) -> CohortState:
         membership, record = token.membership, token.history.record
         keys = token.cohort_key.public_key(), token.audit_key.public_key()
         invited = record.invited if record else {}
-        return CohortState(token.stage, membership.number, membership.members, *keys, invited)
+        print_ = record.fingerprints[membership.number - 1] if record and membership.number else b""
+        return CohortState(token.stage, membership.number, membership.members, *keys, invited, print_)
 
 
 # --- steps ------------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ from tpm2_pytss.types import TPM2B_PUBLIC
 
 from hwkm.errors import AnchorTampered, TokenPinIncorrect, TokenUnavailable
 from hwkm.formats.anchor import AnchorState
+from hwkm.formats.domain_token import ExchangeStatement
 from hwkm.formats.evidence import Answer, Challenge, TpmModule
+from hwkm.formats.wrapped_key import Backend
 from hwkm.secret import Pin
 from hwkm.thm.ports import Domain
 from hwkm.tokens.cohort import Stage
@@ -130,6 +132,11 @@ class TpmToken:
             taken = set(existing(connection, handles)) & set(handles.cohort_names())
             self._indices = {index: _find_index(connection, session, index) for index in taken}
         self._handles, self._cohort_public = handles, cohort_public
+        # What a request by the attestation key that is here now would have as its fingerprint.
+        self._attested = b""
+        if handles.attestation in found:
+            keys = _marshalled(storage_public), _marshalled(found[handles.attestation][1])
+            self._attested = ExchangeStatement(Backend.TPM, *keys, b"", b"").fingerprint()
         self._counter_value = authorisation_value(pin, COHORT_COUNTER)
         self._record_value = authorisation_value(pin, COHORT_RECORD)
         self._public_areas: dict[str, tuple[TPM2B_PUBLIC, TPMA_OBJECT]] = {
@@ -155,7 +162,8 @@ class TpmToken:
         if self.membership.members == 1:
             return Stage.ALONE
         if self.membership.number:
-            return Stage.JOINED
+            asked_by = self.history.verified_record().fingerprints[self.membership.number - 1]
+            return Stage.JOINING if asked_by == self._attested else Stage.JOINED
         return Stage.SEALED if self.history.is_sealed(self.membership) else Stage.UNSEALED
 
     def note_invited(self, number: int) -> None:
