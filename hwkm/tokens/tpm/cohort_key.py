@@ -261,7 +261,8 @@ def _public(marshalled: bytes) -> TPMT_PUBLIC:
 
 def point_of(marshalled: bytes) -> bytes:
     """Return the point (65 bytes) of a P-256 key's TPMT_PUBLIC."""
-    unique = _public(marshalled).unique.ecc
+    area = _public(marshalled)  # what follows lies in its memory
+    unique = area.unique.ecc
     return b"\x04" + bytes(unique.x).rjust(32, b"\0") + bytes(unique.y).rjust(32, b"\0")
 
 
