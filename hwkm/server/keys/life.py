@@ -26,6 +26,9 @@ from hwkm.store.keys import KeyStore
 from hwkm.wire import key_api as api
 from hwkm.wire.key_messages import CreateKey, KeyCreated
 
+LIST_BLOCK: Final = 100
+LIST_BLOCKS_MAX: Final = 100
+"""What one listing looks through for keys that the caller may list; then it ends early and names its next."""
 RESERVED_TAG: Final = "aws:"
 ORPHANS_SHOWN: Final = 100
 
@@ -110,22 +113,31 @@ class Life(Part):
         principal = call.principal
         account = account or principal.account
         principal.check("key.list", account)
-        found = await self._desk.book.read(KeyStore.list, account, _marker(after), limit)
         granting = [
             grant for grant in principal.grants["key.list"] if grant.reaches(account, principal.account)
         ]
-        listed = []
-        for record, aliases in found:
-            text = key_id_text(record.key_id)
-            if any(grant.matches((text, *aliases)) for grant in granting):
-                arn = self._desk.names.key_arn(account, record.key_id)
-                listed.append(
-                    api.KeyListed(
-                        key_id=text, arn=arn, kind=record.kind, state=record.state.value, aliases=aliases
-                    )
-                )
-        last = key_id_text(found[-1][0].key_id) if len(found) == limit else None
-        return api.KeyList(keys=tuple(listed), next=last)
+        listed: list[api.KeyListed] = []
+        last, block = _marker(after), max(limit, LIST_BLOCK)
+        for _ in range(LIST_BLOCKS_MAX):
+            found = await self._desk.book.read(KeyStore.list, account, last, block)
+            for record, aliases in found:
+                last = record.key_id
+                if any(grant.matches((key_id_text(last), *aliases)) for grant in granting):
+                    listed.append(self._listed(record, aliases))
+                if len(listed) == limit:
+                    return api.KeyList(keys=tuple(listed), next=key_id_text(last))
+            if len(found) < block:
+                return api.KeyList(keys=tuple(listed), next=None)
+        return api.KeyList(keys=tuple(listed), next=key_id_text(last))
+
+    def _listed(self, record: KeyRecord, aliases: tuple[str, ...]) -> api.KeyListed:
+        return api.KeyListed(
+            key_id=key_id_text(record.key_id),
+            arn=self._desk.names.key_arn(record.account, record.key_id),
+            kind=record.kind,
+            state=record.state.value,
+            aliases=aliases,
+        )
 
     async def show(self, call: KeyCall, key: str) -> api.KeyInfo:
         return self._key_info(await self._find(call, "key.show", key))

@@ -9,9 +9,11 @@ from pathlib import Path
 from hwkm.errors import HwkmError, KeyStateInvalid, LimitExceeded, TagInvalid
 from hwkm.server.keys.audit import audit_entries
 from hwkm.server.keys.book import ALIASES_PER_KEY
+from hwkm.server.keys.life import LIST_BLOCK
 from hwkm.server.keys.moving import KeyMoving
+from hwkm.server.keys.principal import KeyGrant, Principal
 from hwkm.wire import key_api as api
-from tests.key_rig import KeyWorld, Rig, call
+from tests.key_rig import ACCOUNT, CALLER, KeyWorld, Rig, call
 
 
 def world(tmp_path: Path, name: str) -> KeyWorld:
@@ -111,5 +113,21 @@ def test_an_alias_that_two_move_at_once_is_moved_by_one_and_shown_only_at_its_ke
             for key in keys:
                 aliases = (await here.keys.show(call(), key)).aliases
                 assert aliases == (("alias/a",) if key == named else ())
+
+    asyncio.run(run())
+
+
+def test_pages_of_a_list_are_full_of_keys_that_the_caller_may_list(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path, "here").daemon() as here:
+            for _ in range(LIST_BLOCK):
+                await here.create()
+            blue = {await here.create(alias=f"alias/blue/{number}") for number in range(3)}
+            grants = {"key.list": (KeyGrant(("alias/blue/*",)),)}
+            caller = call(Principal(ACCOUNT, "uid 1", CALLER, grants))
+            first = await here.keys.list_keys(caller, None, None, 2)
+            second = await here.keys.list_keys(caller, None, first.next, 2)
+            assert [len(first.keys), len(second.keys), second.next] == [2, 1, None]
+            assert {key.arn for key in (*first.keys, *second.keys)} == blue
 
     asyncio.run(run())
