@@ -24,6 +24,8 @@ from hwkm.errors import (
     TokenAlreadyProvisioned,
     TokenNotProvisioned,
 )
+from hwkm.fleet.evidence.cohort import verify_member
+from hwkm.fleet.evidence.findings import Trust
 from hwkm.formats.cohort_invitation import MembershipRequest
 from hwkm.formats.cohort_terms import CohortTerms
 from hwkm.formats.membership import Membership
@@ -41,6 +43,7 @@ from hwkm.tokens.uri import TpmUri, parse_token_uri
 from tests.contract.cohorts import fingerprint_of, invite, join, request, seal, sender_of, state_of
 from tests.contract.devices import SwtpmDevice, destroy, inventory, opened
 from tests.contract.test_tpm import evict, handles, owner, undefine, value
+from tests.vectors.make_evidence import MADE_AT, evidence
 
 pytestmark = pytest.mark.needs("swtpm")
 
@@ -419,3 +422,11 @@ def _record_terms(first: SwtpmDevice) -> CohortTerms:
 
 def _flipped(data: bytes, at: int) -> bytes:
     return data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
+
+
+def test_what_each_member_says_of_itself_proves_where_the_key_is(sealed: list[SwtpmDevice]) -> None:
+    for number, device in enumerate(sealed):
+        with opened(device) as token:
+            findings = verify_member(evidence(token), Trust(MADE_AT))
+        expected = "came from the first member's TPM" if number else "can leave none any more"
+        assert expected in findings[0].what

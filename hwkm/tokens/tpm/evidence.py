@@ -15,6 +15,7 @@ from typing import Final
 from tpm2_pytss.constants import TPM2_RC
 
 from hwkm.errors import EvidenceUnavailable, FormatError
+from hwkm.formats.cohort_terms import COUNTER_BYTES
 from hwkm.formats.evidence import PCRS, Answer, Attestation, Challenge, Endorsement, TpmModule, extra_data
 from hwkm.formats.tpm_structures import ALG_SHA256, Quoted, name_of, parse_attest
 from hwkm.tokens.tpm.connection import Connection
@@ -24,6 +25,8 @@ from hwkm.tokens.tpm.hmac_session import Entity, HmacSession, execute_together, 
 
 _CERTIFY: Final = 0x148
 _QUOTE: Final = 0x158
+_NV_CERTIFY: Final = 0x184
+_COUNTER_RANGE: Final = struct.pack(">HH", COUNTER_BYTES, 0)  # size, offset
 _SCHEME_NULL: Final = struct.pack(">H", 0x0010)
 _PCR_SELECTION: Final = struct.pack(">IHB", 1, ALG_SHA256, 3) + ((1 << PCRS) - 1).to_bytes(3, "little")
 _PCRS_IN_AN_ANSWER: Final = 8
@@ -126,6 +129,18 @@ class Witness:
         return _attestation(
             execute_together(self._sessions, _CERTIFY, (key, self._keys.attestation), parameters)
         )
+
+    def counter_certified(self, counter: Entity, nonce: bytes) -> Attestation:
+        """Let the TPM say how far an NV counter is. Raises TokenError."""
+        parameters = sized(extra_data(nonce)) + _SCHEME_NULL + _COUNTER_RANGE
+        with translated("certifying the cohort counter"):
+            entities = (self._keys.attestation, counter, counter)
+            return _attestation(execute_together(self._sessions, _NV_CERTIFY, entities, parameters))
+
+    def certified(self, key: Entity, nonce: bytes) -> Attestation:
+        """Let the TPM certify another key. Raises TokenError."""
+        with translated("certifying a key"):
+            return self._certify(key, extra_data(nonce))
 
     def _quote(self, extra: bytes) -> Attestation:
         parameters = sized(extra) + _SCHEME_NULL + _PCR_SELECTION

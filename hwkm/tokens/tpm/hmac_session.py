@@ -251,9 +251,9 @@ class HmacSession:
 
 
 def execute_together(
-    sessions: tuple[HmacSession, HmacSession], code: int, handles: tuple[Entity, Entity], parameters: bytes
+    sessions: tuple[HmacSession, HmacSession], code: int, handles: tuple[Entity, ...], parameters: bytes
 ) -> bytes:
-    """Run a command that both of ``handles`` must authorise, each by a session of its own.
+    """Run a command that the first two of ``handles`` must authorise, each by a session of its own.
 
     The first parameter of the answer is encrypted by the first session.
 
@@ -262,7 +262,7 @@ def execute_together(
     """
     cp_hash = _cp_hash(code, handles, parameters)
     prepared, areas = [], b""
-    for session, entity, flags in zip(sessions, handles, (ENCRYPT, 0), strict=True):
+    for session, entity, flags in zip(sessions, handles[:2], (ENCRYPT, 0), strict=True):
         key = SecretBytes(session._session_key.expose() + entity.authorisation.expose())
         nonce_caller = os.urandom(_NONCE_BYTES)
         areas += session._area(cp_hash, nonce_caller, flags, key.expose())

@@ -5,15 +5,16 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any, Final
 
+from msgspec.structs import replace
 from tpm2_pytss.constants import TPM2_PT, TPM2_PT_FIRMWARE, TPM2_PT_HR, TPM2_PT_VENDOR, TPMA_OBJECT
 from tpm2_pytss.types import TPM2B_PUBLIC
 
 from hwkm.errors import AnchorTampered, TokenPinIncorrect, TokenUnavailable
 from hwkm.formats.anchor import AnchorState
 from hwkm.formats.domain_token import ExchangeStatement
-from hwkm.formats.evidence import Answer, Challenge, TpmModule
+from hwkm.formats.evidence import Answer, Challenge, SharedKey, TpmModule
 from hwkm.formats.wrapped_key import Backend
-from hwkm.secret import Pin
+from hwkm.secret import Pin, SecretBytes
 from hwkm.thm.ports import Domain
 from hwkm.tokens.cohort import Stage
 from hwkm.tokens.pairing import verify_cohort, verify_key_pairs
@@ -98,7 +99,9 @@ class TpmToken:
         )
 
     def evidence(self, nonce: bytes, intermediates: tuple[bytes, ...] = ()) -> TpmModule:
-        return self._witness().module(nonce, _facts(self.describe()), intermediates)
+        witness = self._witness()
+        module = witness.module(nonce, _facts(self.describe()), intermediates)
+        return replace(module, shared=self._shared(witness, nonce)) if self.membership.members > 1 else module
 
     def answer(self, challenge: Challenge) -> Answer:
         return self._witness().answer(challenge)
@@ -108,6 +111,19 @@ class TpmToken:
         self._session.close()
         self._second_session.close()
         self._connection.close()
+
+    def _shared(self, witness: Witness, nonce: bytes) -> SharedKey:
+        """Return what the TPM says of the way of a key that several have."""
+        record = self.history.verified_record().encode().hex()
+        if not self.membership.number:
+            return SharedKey(
+                record=record, counter_certified=witness.counter_certified(self._counter(), nonce)
+            )
+        # Its authorisation value is empty, and an HMAC key that is zeros is as one that is empty.
+        storage = Entity(self._handles.storage, self._storage_name, SecretBytes(b"\0"))
+        certified = witness.certified(storage, nonce)
+        public = _marshalled(self._public_areas["storage primary"][0]).hex()
+        return SharedKey(record=record, storage_certified=certified, storage_public=public)
 
     def _witness(self) -> Witness:
         publics = {
@@ -174,10 +190,10 @@ class TpmToken:
     def seal_cohort(self) -> None:
         """Let the counter reach the limit: no policy session can allow a duplication any more. Raises TokenError."""
         with translated("sealing the cohort"):
-            counter = Entity(
-                self._handles.counter, self._indices[self._handles.counter][0], self._counter_value
-            )
-            count_up_to(self._session, counter, self.history.verified_record().terms.limit)
+            count_up_to(self._session, self._counter(), self.history.verified_record().terms.limit)
+
+    def _counter(self) -> Entity:
+        return Entity(self._handles.counter, self._indices[self._handles.counter][0], self._counter_value)
 
     def _record_index(self) -> Entity:
         return Entity(self._handles.record, self._indices[self._handles.record][0], self._record_value)
@@ -188,8 +204,7 @@ class TpmToken:
             size = self._indices[self._handles.record][1]
             record = read_record(self._session, self._record_index(), size)
         if self._handles.counter in self._indices and self.membership.members > 1:
-            name, _ = self._indices[self._handles.counter]
-            counter = read_counter(self._session, Entity(self._handles.counter, name, self._counter_value))
+            counter = read_counter(self._session, self._counter())
         self.history = History(self._storage_name, self._audit.name, self._handles.counter, record, counter)
 
     def _verify_alone(self, storage: int) -> None:
