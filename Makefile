@@ -2,7 +2,7 @@
 #
 #   make demo [TOKEN=tpm]   watch a recovery key come back for the right PIN, and only for it
 #   make demo-keys [TOKEN=tpm]   watch a tenant's file survive rotations, and stay closed to another tenant
-#   make demo-fleet         watch three machines share a key, two parties sign for it, and a phone refuse another
+#   make demo-fleet [TOKEN=tpm]  watch three machines share a key, two parties sign for it, and a phone refuse another
 #   make check              format, lint, types, import contracts, fast tests
 #   make test               everything: check, and the tests on real tokens
 #   make attack             the attacks on the attempt limit, on SoftHSM and swtpm

@@ -94,9 +94,19 @@ def make_cohort(cast: FleetCast) -> None:
         "hardware; people compare two numbers over the telephone."
     )
     first, *others = cast.members
-    first.types(f"cohort create --members {len(cast.members)}", shows=["member 0"])
-    for number, member in enumerate(others, start=1):
-        _invite(cast, member, number)
+    prints = [
+        _digest("fingerprint", member.types(f"cohort request --out ../request-{number}"))
+        for number, member in enumerate(others, start=1)
+    ]
+    named = ""
+    if first.service.uri.startswith("tpm:"):
+        say("A TPM's key names the members that it may go to when it is made; nobody changes that.")
+        named = "".join(
+            f" --request ../request-{k} --expect {seen}" for k, seen in enumerate(prints, start=1)
+        )
+    first.types(f"cohort create --members {len(cast.members)}{named}", shows=["member 0"])
+    for number, (member, fingerprint) in enumerate(zip(others, prints, strict=True), start=1):
+        _invite(first, member, number, fingerprint)
     first.types("cohort seal", shows=["sealed"])
     shown = json.loads(first.person.quietly(f"hwkmd cohort show --json {first.configuration}"))
     late = f"cohort invite ../request-1 --expect {shown['invited']['1']} --member 1 --out late"
@@ -104,12 +114,10 @@ def make_cohort(cast: FleetCast) -> None:
     expect(True, "now the key can go to nobody any more, not even by the operator")
 
 
-def _invite(cast: FleetCast, member: Machine, number: int) -> None:
-    first = cast.members[0]
-    asked, invitation = f"../request-{number}", f"../invitation-{number}"
-    fingerprint = _digest("fingerprint", member.types(f"cohort request --out {asked}"))
+def _invite(first: Machine, member: Machine, number: int, fingerprint: str) -> None:
+    invitation = f"../invitation-{number}"
     printed = first.types(
-        f"cohort invite {asked} --expect {fingerprint} --member {number} --out {invitation}"
+        f"cohort invite ../request-{number} --expect {fingerprint} --member {number} --out {invitation}"
     )
     sender = _digest("sender", printed)
     member.types(f"cohort join {invitation} --expect {sender}", shows=[f"member {number}"])

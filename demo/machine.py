@@ -78,6 +78,7 @@ class Service:
     def __init__(self, directory: Path, token: Token) -> None:
         directory.mkdir(mode=0o700)
         self.directory = directory
+        self.uri = token.uri
         self.socket = directory / "hwkmd.sock"
         self.config = directory / "hwkmd.toml"
         self.audit = directory / "state" / "audit"
