@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,15 +19,17 @@ from hwkm.crypto.p256 import load_point
 from hwkm.errors import EvidenceRefused, EvidenceUnavailable
 from hwkm.fleet.evidence import tpm as rules
 from hwkm.fleet.evidence.challenge import Drawn, make_challenge
-from hwkm.fleet.evidence.cohort import verify_member
+from hwkm.fleet.evidence.cohort import combine, verify_cohort, verify_member
 from hwkm.fleet.evidence.findings import Proof, Trust
 from hwkm.formats.evidence import Challenge, MemberEvidence, TpmModule, extra_data
 from hwkm.formats.tpm_structures import parse_ecc_public
-from hwkm.secret import SecretBytes
+from hwkm.secret import Pin, SecretBytes
 from hwkm.tlog.note_keys import KeyType, PrivateNoteKey
+from hwkm.tokens import registry
 from hwkm.tokens.tpm import templates
 from hwkm.tokens.tpm.connection import Connection
 from hwkm.wire import core_messages as wire
+from tests.contract import cohorts
 from tests.contract.devices import Device, MemoryDevice, SwtpmDevice, opened, provision
 from tests.core_process import CoreProcess, core_settings
 from tests.hardware import TpmMaker
@@ -161,6 +163,42 @@ class TestChallenge:
             challenge = make_challenge(evidence(token), AUDITOR, drawn())
         with opened(swtpm) as token, pytest.raises(EvidenceUnavailable, match="no certificate"):
             token.answer(challenge)
+
+
+def test_three_tpms_prove_where_the_key_of_their_cohort_is(maker: TpmMaker) -> None:
+    devices = [SwtpmDevice(maker=maker) for _ in range(3)]
+    try:
+        whole_cohort_of_tpms(devices)
+        members = [answered(device, maker) for device in devices]
+    finally:
+        for device in devices:
+            device.stop()
+    found = verify_cohort(combine(members, int(time.time())), trusting(maker))
+    assert found.in_hardware
+    told = [findings[0].what for findings in found.members]
+    assert "was made in this TPM and can leave none any more" in told[0]
+    assert all("came from the first member's TPM into this one" in text for text in told[1:])
+    with pytest.raises(EvidenceRefused, match="member 2 of 3 is missing"):
+        combine(members[:2], int(time.time()))
+
+
+def whole_cohort_of_tpms(members: Sequence[SwtpmDevice]) -> None:
+    """The key of TPMs names its members when it is made, so they ask first."""
+    first, *others = members
+    asked = [cohorts.request(device) for device in others]
+    named = [(request, cohorts.fingerprint_of(request)) for request in asked]
+    with Pin(first.pin) as pin:
+        registry.create_cohort(first.uri, pin, len(members), requests=named)
+    for number, (device, request) in enumerate(zip(others, asked, strict=True), start=1):
+        cohorts.join(device, cohorts.invite(first, request, number), cohorts.sender_of(first))
+    cohorts.seal(first)
+
+
+def answered(device: SwtpmDevice, maker: TpmMaker) -> MemberEvidence:
+    """A member's evidence after a challenge."""
+    with opened(device) as token:
+        challenge = make_challenge(evidence(token), AUDITOR, drawn())
+        return evidence(token, challenge, maker.intermediates_der())
 
 
 def test_certificates_above_the_tpms_own_are_read_from_the_tpm(
