@@ -92,6 +92,7 @@ def request(
     _print_made(made)
     fingerprint = made.read.fingerprint.hex()
     typer.echo(f"fingerprint {fingerprint}")
+    typer.echo("of TPMs, the first member is made from all requests: hwkmd cohort create --request FILE ...")
     typer.echo(
         f"next, on the first member: hwkmd cohort invite FILE --expect {fingerprint} --member K --out INVITATION"
     )
