@@ -28,6 +28,7 @@ _SWTPM = pytest.mark.needs("swtpm")
         pytest.param("softhsm", "fleet", marks=_SOFTHSM),
         pytest.param("tpm", "vaults", marks=_SWTPM),
         pytest.param("tpm", "keys", marks=_SWTPM),
+        pytest.param("tpm", "fleet", marks=_SWTPM),
     ],
 )
 def test_the_demonstration_is_as_promised_and_leaves_nothing(token: str, story: str) -> None:
