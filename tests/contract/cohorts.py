@@ -10,13 +10,15 @@ from pathlib import Path
 import msgspec
 from pkcs11.constants import ObjectClass
 
+from hwkm.formats.anchor import EMPTY_ROOT
 from hwkm.formats.cohort_invitation import MembershipRequest
+from hwkm.formats.membership import Membership
 from hwkm.secret import Pin
 from hwkm.tokens import registry
 from hwkm.tokens.cohort import CohortState
 from hwkm.tokens.memory import InsecureContents
 from tests.contract import test_pkcs11, test_tpm
-from tests.contract.devices import Device, SoftHsmDevice, SwtpmDevice
+from tests.contract.devices import Device, SoftHsmDevice, SwtpmDevice, opened
 
 Members = tuple[Device, Device, Device]
 NUMBER_OF_MEMBERS = 3
@@ -70,6 +72,24 @@ def whole_cohort(members: Sequence[Device]) -> None:
     for number, device in enumerate(others, start=1):
         join(device, invite(first, request(device), number), sender_of(first))
     seal(first)
+
+
+def verify_keeps_membership(device: Device, membership: Membership) -> None:
+    """Check that a member knows its number, and keeps it through advances and a restart."""
+    with device.activated():
+        with opened(device) as token:
+            assert token.membership == membership
+            state = token.anchor.read()
+            for number in range(3):
+                state = state.next(bytes([number]) * 32)
+                token.anchor.advance(state)
+            assert token.anchor.read() == state
+        device.restart()
+        with opened(device) as token:
+            assert token.membership == membership
+            assert token.anchor.read() == state
+            token.anchor.advance(state.next(EMPTY_ROOT))
+            assert token.anchor.read().membership == membership
 
 
 def remove_anchor(device: Device) -> None:

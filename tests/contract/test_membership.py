@@ -11,7 +11,7 @@ import pytest
 from pkcs11.constants import ObjectClass
 
 from hwkm.errors import AnchorTampered
-from hwkm.formats.anchor import EMPTY_ROOT, MEMBER_ANCHOR_BYTES, AnchorState
+from hwkm.formats.anchor import MEMBER_ANCHOR_BYTES, AnchorState
 from hwkm.formats.membership import ALONE, Membership
 from hwkm.tokens.memory import InsecureContents
 from hwkm.tokens.pkcs11.anchor import Pkcs11Anchor
@@ -20,7 +20,7 @@ from hwkm.tokens.tpm.authorisation import ANCHOR
 from hwkm.tokens.tpm.provisioning import esapi_session, make_anchor
 from hwkm.tokens.uri import MemoryUri, parse_token_uri
 from tests.contract import test_pkcs11, test_tpm
-from tests.contract.cohorts import Members, whole_cohort
+from tests.contract.cohorts import Members, verify_keeps_membership, whole_cohort
 from tests.contract.devices import Device, SoftHsmDevice, SwtpmDevice, opened
 
 MEMBER = Membership(2, 3)
@@ -61,20 +61,16 @@ def test_set_up_makes_a_module_that_is_alone(device: Device) -> None:
         assert token.anchor.read().membership == ALONE
 
 
-def test_a_member_knows_its_number_and_keeps_it_through_advances_and_a_restart(device: Device) -> None:
-    state = make_member(device)
-    with opened(device) as token:
-        assert token.membership == MEMBER
-        for number in range(3):
-            state = state.next(bytes([number]) * 32)
-            token.anchor.advance(state)
-        assert token.anchor.read() == state
-    device.restart()
-    with opened(device) as token:
-        assert token.membership == MEMBER
-        assert token.anchor.read() == state
-        token.anchor.advance(state.next(EMPTY_ROOT))
-        assert token.anchor.read().membership == MEMBER
+def test_a_member_knows_its_number_and_keeps_it_through_advances_and_a_restart(members: Members) -> None:
+    whole_cohort(members)
+    verify_keeps_membership(members[2], MEMBER)
+
+
+@pytest.mark.needs("swtpm")
+def test_an_anchor_alone_makes_no_member_of_a_tpm(swtpm: SwtpmDevice) -> None:
+    make_member(swtpm)
+    with pytest.raises(AnchorTampered, match="record"), opened(swtpm):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,16 @@ from hwkm.tokens.tpm.cohort_membership import member_token
 from hwkm.tokens.tpm.provisioning import esapi_session, make_key
 from hwkm.tokens.tpm.templates import attestation_template
 from hwkm.tokens.uri import TpmUri, parse_token_uri
-from tests.contract.cohorts import fingerprint_of, invite, join, request, seal, sender_of, state_of
+from tests.contract.cohorts import (
+    fingerprint_of,
+    invite,
+    join,
+    request,
+    seal,
+    sender_of,
+    state_of,
+    verify_keeps_membership,
+)
 from tests.contract.devices import SwtpmDevice, destroy, inventory, opened
 from tests.contract.test_tpm import evict, handles, owner, undefine, value
 from tests.vectors.make_evidence import MADE_AT, evidence
@@ -162,9 +171,9 @@ def test_three_members_have_one_key_and_their_own_numbers(sealed: list[SwtpmDevi
     assert [state_of(device).stage for device in sealed] == [Stage.SEALED, Stage.JOINED, Stage.JOINED]
 
 
-def test_all_of_it_survives_a_power_cycle(sealed: list[SwtpmDevice]) -> None:
-    for device in sealed:
-        device.restart()
+def test_all_of_it_survives_advances_and_a_power_cycle(sealed: list[SwtpmDevice]) -> None:
+    for number, device in enumerate(sealed):
+        verify_keeps_membership(device, Membership(number, 3))
         with opened(device) as token:
             token.verify_key_policy()
 
