@@ -175,14 +175,14 @@ def test_a_long_list_with_an_impossible_context_at_its_end_is_refused_as_a_whole
     keys: KeyHttp, daemon: Daemon
 ) -> None:
     key = keys.create().arn
-    wanted = (api.DataKeyWanted(context={"n": "x"}),) * 99 + (api.DataKeyWanted(context={"": "no name"}),)
+    wanted = (api.DataKeyWanted(context={"n": "x"}),) * 99 + (api.DataKeyWanted(context={"n": "x" * 8_192}),)
     with pytest.raises(FormatError):
         keys.call("key.generate_data_key", key=key, items=wanted)
     records = [record for record in read(daemon.state_directory / "audit") if record.key == key]
     refused = [record for record in records if record.operation == "key.generate_data_key"]
-    assert [(record.outcome, record.context) for record in refused] == [
-        ("bad_format", {"n": "x"}),
-        ("bad_format", {"": "no name"}),
+    assert [(record.outcome, record.context, record.detail) for record in refused] == [
+        ("bad_format", {"n": "x"}, {"items": "99"}),
+        ("bad_format", None, {"context": "refused"}),
     ]
 
 
