@@ -175,6 +175,12 @@ class CohortSealed(TokenError):
     code = "cohort_sealed"
 
 
+class CodeChanged(TokenError):
+    """Code, settings or boot are not those that the cohort key is bound to; the message says what differs."""
+
+    code = "code_changed"
+
+
 class UnsupportedKind(TokenError):
     """This hardware has no keys of that kind."""
 

@@ -8,6 +8,7 @@ from typing import assert_never
 import msgspec
 
 from hwkm.core.pin_file import officer_pin, read_pin
+from hwkm.errors import ConfigError
 from hwkm.secret import Pin
 from hwkm.tokens import registry
 from hwkm.wire import core_messages as wire
@@ -21,6 +22,10 @@ def answer_cohort(start: wire.CohortStart) -> wire.CohortRead:
             of :mod:`hwkm.tokens.registry` say.
     """
     uri = start.settings.token_uri
+    if start.settings.code_binding and not isinstance(start, wire.ShowCohort):
+        raise ConfigError(
+            "a code-bound cohort key (code_bound in [token]) is one module's alone: cohorts of several have none yet"
+        )
     with read_pin(start.settings.pin_file) as pin:
         document = _do(start, uri, pin)
         state = asdict(registry.cohort_state(uri, pin))

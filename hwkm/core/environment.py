@@ -18,3 +18,9 @@ FREED_MEMORY_OVERWRITTEN: Final[Mapping[str, str]] = {
     "PYTHONMALLOC": "malloc",
     "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",
 }
+
+NO_BYTECODE_PREFIX: Final = "/dev/null"
+"""Where a code-bound core looks for bytecode caches: nothing can lie below a file."""
+
+NO_BYTECODE_OPTIONS: Final = ("-B", "-X", f"pycache_prefix={NO_BYTECODE_PREFIX}")
+"""Options of Python for a code-bound core: it compiles every module that it runs from its source."""

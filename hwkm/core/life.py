@@ -13,6 +13,7 @@ import msgspec
 
 from hwkm.core.channel import Channel, ChannelClosed
 from hwkm.core.checkpoints import CheckpointSigner
+from hwkm.core.code_manifest import code_manifest, read_record, write_record
 from hwkm.core.cohort_requests import answer_cohort
 from hwkm.core.counted import CountedAnchor, CountedCohortKey, CountedNodes
 from hwkm.core.evidence import make_evidence
@@ -24,6 +25,7 @@ from hwkm.core.pin_file import officer_pin, read_pin
 from hwkm.core.service import Service
 from hwkm.core.sweep import reachable_nodes
 from hwkm.errors import HwkmError, TokenError
+from hwkm.secret import Pin
 from hwkm.store.nodes import SqliteNodeStore
 from hwkm.thm.ledger import Ledger
 from hwkm.tokens import registry
@@ -79,8 +81,19 @@ def _provision(start: wire.Provision) -> wire.Inventory:
     with read_pin(start.settings.pin_file) as pin, officer_pin(start.so_pin_file) as so_pin:
         if start.destroy_existing:
             registry.destroy(uri, pin)
-        registry.provision(uri, pin, so_pin)
+        _make_keys(start.settings, pin, so_pin)
     return _inspect(start.settings)
+
+
+def _make_keys(settings: wire.CoreSettings, pin: Pin, so_pin: Pin | None) -> None:
+    """Make the keys. The record of a code-bound one is durable before there is anything to be bound by it."""
+    uri, binding = settings.token_uri, settings.code_binding
+    if binding is None:
+        registry.provision(uri, pin, so_pin)
+        return
+    record = registry.record_code(uri, pin, binding.code_pcr, binding.boot_pcrs, code_manifest(settings))
+    write_record(binding, record)
+    registry.provision_code_bound(uri, pin, record, so_pin)
 
 
 def _add_domain(start: wire.AddDomain) -> wire.Inventory:
@@ -116,11 +129,19 @@ def _evidence(start: wire.MakeEvidence) -> wire.EvidenceMade:
 def _opened_token(settings: wire.CoreSettings) -> Iterator[Token]:
     """The token, its keys checked, held by this process alone."""
     with read_pin(settings.pin_file) as pin:
-        token = registry.open_token(settings.token_uri, pin)
+        token = _open(settings, pin)
     with closing(token):
         token.verify_key_policy()
         with hold_alone(token.audit_key.public_key()):
             yield token
+
+
+def _open(settings: wire.CoreSettings, pin: Pin) -> Token:
+    """Open the token; a code-bound core measures itself first."""
+    if settings.code_binding is None:
+        return registry.open_token(settings.token_uri, pin)
+    record, manifest = read_record(settings.code_binding), code_manifest(settings)
+    return registry.open_code_bound(settings.token_uri, pin, record, manifest)
 
 
 def _serve(channel: Channel, settings: wire.CoreSettings, hardening: tuple[str, ...]) -> int:

@@ -106,6 +106,7 @@ _ADVICE: Final = {
     "token_in_use": "another hwkmd holds the token; stop it, or ask that one",
     "token_full": "free NV memory of the token",
     "token_key_exposed": "the key can leave the hardware; provision another token",
+    "code_changed": "bring back the code, settings and boot of the set-up, or see docs/operations/code-bound.md",
     "anchor_tampered": "somebody has changed the token; do not provision it anew before you know who and why",
     "storage_mismatch": "bring back the node store that belongs to this token; an older one is never accepted",
     "storage_unavailable": "see that the disk is not full and the file may be read and written",

@@ -18,7 +18,7 @@ from hwkm.errors import ConfigError
 from hwkm.server.duration import Duration
 from hwkm.server.tcp_address import parse_address
 from hwkm.server.toml_file import TomlFile, is_absent
-from hwkm.wire.core_messages import CoreSettings
+from hwkm.wire.core_messages import CodeBinding, CoreSettings
 
 DEFAULT_CONFIG_PATH: Final = Path("/etc/hwkm/hwkmd.toml")
 CREDENTIAL_PREFIX: Final = "credential:"
@@ -62,6 +62,9 @@ class TokenSection(_Section, frozen=True, kw_only=True):
 
     uri: Text
     pin_file: Text
+    code_bound: bool = False
+    code_pcr: Annotated[int, _count(8, 15)] = 13
+    boot_pcrs: tuple[Annotated[int, _count(0, 15)], ...] = (0, 1, 2, 3, 4, 5, 6, 7)
 
 
 class CoreSection(_Section, frozen=True, kw_only=True):
@@ -217,7 +220,13 @@ class Config(_Section, frozen=True, kw_only=True):
             challenges_max=self.limits.open_challenges,
             settle_delay_ms=int(self.core.settle_delay),
             require_hardening=self.core.require_hardening,
+            code_binding=self._code_binding() if self.token.code_bound else None,
         )
+
+    def _code_binding(self) -> CodeBinding:
+        record = self.state_directory / "code-record.json"
+        pcrs = tuple(sorted(self.token.boot_pcrs))
+        return CodeBinding(code_pcr=self.token.code_pcr, boot_pcrs=pcrs, record_path=str(record))
 
 
 SECTIONS: Final[dict[str, type[_Section]]] = {
@@ -298,6 +307,7 @@ def _pin_file(file: TomlFile, base: Path, text: str) -> str:
 
 def _check_together(file: TomlFile, config: Config) -> None:
     """Refuse values that are possible each by itself and impossible together, or in a wider sense."""
+    token = config.token
     limits, attempts, daemon, url = config.limits, config.attempts, config.daemon, config.records.url
     aws = config.aws
     longest_socket = f"the path is longer than {_SOCKET_PATH_BYTES_MAX} bytes, the system's limit"
@@ -322,6 +332,9 @@ def _check_together(file: TomlFile, config: Config) -> None:
             limits.open_challenges_per_uid <= limits.open_challenges,
             "over open_challenges",
         ),
+        ("token", "code_bound", not token.code_bound or token.uri.startswith("tpm:"), "only a TPM can do it"),
+        ("token", "boot_pcrs", len(set(token.boot_pcrs)) == len(token.boot_pcrs), "one is named twice"),
+        ("token", "boot_pcrs", token.code_pcr not in token.boot_pcrs, "code_pcr is among them"),
         ("core", "settle_delay", config.core.settle_delay <= 60_000, "at most 1m"),
         ("daemon", "socket", len(os.fsencode(daemon.socket)) <= _SOCKET_PATH_BYTES_MAX, longest_socket),
         (

@@ -39,6 +39,7 @@ _CODES: Final[dict[type[HwkmError], int]] = {
     errors.TokenPinLocked: EXIT_PIN,
     errors.StorageMismatch: EXIT_NO_MATCH,
     errors.AnchorTampered: EXIT_NO_MATCH,
+    errors.CodeChanged: EXIT_NO_MATCH,
     errors.AuditError: EXIT_NO_MATCH,
     errors.Unavailable: EXIT_TRY_AGAIN,
     errors.StorageUnavailable: EXIT_TRY_AGAIN,

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, Literal
 
-from hwkm.core.environment import FREED_MEMORY_OVERWRITTEN
+from hwkm.core.environment import FREED_MEMORY_OVERWRITTEN, NO_BYTECODE_OPTIONS
 from hwkm.errors import (
     HwkmError,
     StorageUnavailable,
@@ -110,7 +110,7 @@ class CoreSupervisor:
                 await self._watch
 
     async def _launch(self) -> Ready:
-        core = await _CoreProcess.spawn()
+        core = await _CoreProcess.spawn(self._settings)
         try:
             started = await core.link.start(Serve(settings=self._settings))
             if not isinstance(started, Ready):
@@ -227,7 +227,7 @@ async def _inventory(message: CoreStart) -> Inventory:
 
 
 async def _once(message: CoreStart) -> CoreStarted:
-    core = await _CoreProcess.spawn()
+    core = await _CoreProcess.spawn(message.settings)
     try:
         return await core.link.start(message)
     finally:
@@ -243,8 +243,8 @@ class _CoreProcess:
         self.pid = process.pid
 
     @classmethod
-    async def spawn(cls) -> _CoreProcess:
-        """Start a core.
+    async def spawn(cls, settings: CoreSettings) -> _CoreProcess:
+        """Start a core; one whose key is bound to code runs no bytecode of a cache.
 
         Raises:
             Unavailable: the system has no process or descriptor left, or may not run it.
@@ -252,7 +252,7 @@ class _CoreProcess:
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             with theirs:
-                process = await _execute(theirs)
+                process = await _execute(theirs, NO_BYTECODE_OPTIONS if settings.code_binding else ())
         except OSError as exc:
             raise Unavailable(f"the trusted core cannot be started: {exc.strerror}") from exc
         ours.setblocking(False)
@@ -276,9 +276,10 @@ class _CoreProcess:
             await self._process.wait()
 
 
-async def _execute(channel: socket.socket) -> asyncio.subprocess.Process:
+async def _execute(channel: socket.socket, options: tuple[str, ...]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
+        *options,
         "-P",
         "-m",
         "hwkm.core",

@@ -11,7 +11,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Final, Protocol, cast
 
-from hwkm.errors import ExchangeUnsupported, TokenPinIncorrect
+from hwkm.errors import ConfigError, ExchangeUnsupported, TokenPinIncorrect
+from hwkm.formats.code_record import CodeRecord, Manifest
 from hwkm.secret import Pin
 from hwkm.tokens.cohort import CohortState, verify_members
 from hwkm.tokens.token import Token
@@ -46,6 +47,16 @@ class CohortBackend(Protocol):
     def cohort_state(self, uri: TokenUri, pin: Pin) -> CohortState: ...
 
 
+class CodeBoundBackend(Protocol):
+    """What a backend offers for code-bound cohort keys; the contract of the functions below."""
+
+    def record_code(
+        self, uri: TokenUri, code_pcr: int, boot_pcrs: Sequence[int], manifest: Manifest
+    ) -> CodeRecord: ...
+    def provision(self, uri: TokenUri, pin: Pin, record: CodeRecord, so_pin: Pin | None = None) -> None: ...
+    def open_token(self, uri: TokenUri, pin: Pin, record: CodeRecord, manifest: Manifest) -> Token: ...
+
+
 # Names, not modules: hwkm for a TPM must run where no PKCS#11 library is installed.
 _BACKENDS: Final[Mapping[type[TokenUri], str]] = MappingProxyType(
     {
@@ -60,6 +71,11 @@ _COHORT_BACKENDS: Final[Mapping[type[TokenUri], str]] = MappingProxyType(
         TpmUri: "hwkm.tokens.tpm.cohort_membership",
         MemoryUri: "hwkm.tokens.memory_cohort",
     }
+)
+
+
+_CODE_BOUND_BACKENDS: Final[Mapping[type[TokenUri], str]] = MappingProxyType(
+    {TpmUri: "hwkm.tokens.tpm.code_bound"}
 )
 
 
@@ -98,6 +114,45 @@ def provision(uri: str, pin: Pin, so_pin: Pin | None = None) -> None:
     """
     parsed = _parse(uri, pin)
     _backend(parsed).provision(parsed, pin, so_pin)
+
+
+def record_code(
+    uri: str, pin: Pin, code_pcr: int, boot_pcrs: Sequence[int], manifest: Manifest
+) -> CodeRecord:
+    """Return what a cohort key would be bound to here and now; change nothing.
+
+    Raises:
+        TokenAlreadyProvisioned: something of hwkm exists.
+        CodeChanged: the PCR was extended since the machine was started.
+        ConfigError: this kind of token has no code-bound keys.
+        TokenError: the hardware failed.
+        FormatError: the URI is not understood.
+    """
+    parsed = _parse(uri, pin)
+    return _code_bound_backend(parsed).record_code(parsed, code_pcr, boot_pcrs, manifest)
+
+
+def provision_code_bound(uri: str, pin: Pin, record: CodeRecord, so_pin: Pin | None = None) -> None:
+    """As :func:`provision`, but the hardware lets the cohort key be used only by the recorded code.
+
+    Raises:
+        CodeChanged: the PCR was extended since the machine was started.
+        TokenAlreadyProvisioned, TokenFull, TokenError, ConfigError, FormatError: as :func:`provision`.
+    """
+    parsed = _parse(uri, pin)
+    _code_bound_backend(parsed).provision(parsed, pin, record, so_pin)
+
+
+def open_code_bound(uri: str, pin: Pin, record: CodeRecord, manifest: Manifest) -> Token:
+    """As :func:`open_token`, of a code-bound cohort key; measures ``manifest`` where this boot has not.
+
+    Raises:
+        CodeChanged: code, settings or boot are not those of the record, or the record is not the key's.
+        ConfigError: the cohort key is not bound to code, or this kind of token has no such keys.
+        TokenError, FormatError: as :func:`open_token`.
+    """
+    parsed = _parse(uri, pin)
+    return _code_bound_backend(parsed).open_token(parsed, pin, record, manifest)
 
 
 def add_domain(uri: str, pin: Pin, so_pin: Pin | None = None) -> None:
@@ -248,3 +303,10 @@ def _cohort_backend(uri: TokenUri) -> CohortBackend:
     if name is None:
         raise ExchangeUnsupported("this kind of token has no cohorts of several members")
     return cast(CohortBackend, import_module(name))
+
+
+def _code_bound_backend(uri: TokenUri) -> CodeBoundBackend:
+    name = _CODE_BOUND_BACKENDS.get(type(uri))
+    if name is None:
+        raise ConfigError("only a TPM can bind a cohort key to code: set [token] code_bound = false")
+    return cast(CodeBoundBackend, import_module(name))

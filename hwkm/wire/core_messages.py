@@ -27,6 +27,14 @@ Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 # --- start -----------------------------------------------------------------------------------
 
 
+class CodeBinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The cohort key is bound to code: by which PCRs, and where the record of it is kept."""
+
+    code_pcr: int
+    boot_pcrs: tuple[int, ...]
+    record_path: str
+
+
 class CoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the core needs to run; the PIN itself is read by the core from ``pin_file``."""
 
@@ -39,6 +47,7 @@ class CoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     challenges_max: int
     settle_delay_ms: int
     require_hardening: bool
+    code_binding: CodeBinding | None = None
 
 
 class Serve(Message, frozen=True, kw_only=True, tag="serve"):

@@ -89,6 +89,7 @@ HTTP_STATUS: Final[dict[type[HwkmError], int]] = {
     errors.ExchangeUnsupported: 409,
     errors.CohortUnsealed: 503,
     errors.CohortSealed: 409,
+    errors.CodeChanged: 503,
     errors.UnsupportedKind: 400,
     errors.KeyUsageInvalid: 400,
     errors.AnchorUncertain: 503,

@@ -781,6 +781,35 @@ def cohort_document() -> Document:
     }
 
 
+# --- code-bound keys -------------------------------------------------------------------------
+
+
+def code_bound_document() -> Document:
+    """Written out byte by byte, from the tables of TPM 2.0 parts 2 and 3."""
+    names = ("hwkm/__init__.py", "hwkm/core/life.py", "setting max_attempts_limit")
+    manifest = {name: hashlib.sha256(name.encode()).digest() for name in names}
+    entries = b"".join(bytes((0, len(name))) + name.encode() + manifest[name] for name in names)
+    manifest_digest = hashlib.sha256(b"hwkm code manifest v1" + b"\0" + entries).digest()
+    code_value = hashlib.sha256(bytes(32) + manifest_digest).digest()
+    boot = {0: fixed("boot PCR 0"), 7: fixed("boot PCR 7")}
+    selection = bytes.fromhex("00000001000b03812000")
+    pcr_digest = hashlib.sha256(boot[0] + boot[7] + code_value).digest()
+    step = hashlib.sha256(bytes(32) + bytes.fromhex("0000017f") + selection + pcr_digest).digest()
+    return {
+        "spec": "docs/spec/code-bound.md",
+        "origin": ORIGIN,
+        "manifest": manifest,
+        "code_pcr": 13,
+        "boot_pcrs": [{"number": number, "value": value} for number, value in boot.items()],
+        "manifest_digest": manifest_digest,
+        "code_pcr_value": code_value,
+        "selection": selection,
+        "pcr_digest": pcr_digest,
+        "after_policy_pcr": step,
+        "policy_digest": hashlib.sha256(step + bytes.fromhex("0000016b")).digest(),
+    }
+
+
 # --- audit log -------------------------------------------------------------------------------
 
 
@@ -856,6 +885,7 @@ DOCUMENTS: dict[str, Callable[[], Document]] = {
     "hwkm_wrapped_key.json": wrapped_key_document,
     "hwkm_domain_token.json": domain_token_document,
     "hwkm_cohort.json": cohort_document,
+    "hwkm_code_bound.json": code_bound_document,
     "hwkm_log.json": log_document,
     "hwkm_audit_log.json": audit_log_document,
 }

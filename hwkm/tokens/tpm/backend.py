@@ -14,6 +14,7 @@ from hwkm.tokens.tpm.errors import translated
 from hwkm.tokens.tpm.objects import Handles, describe, existing, existing_domain, waits_for_invitation
 from hwkm.tokens.tpm.opened import TpmToken
 from hwkm.tokens.tpm.provisioning import add_domain_key, make_all, remove
+from hwkm.tokens.tpm.templates import cohort_template
 from hwkm.tokens.uri import TpmUri
 
 
@@ -22,7 +23,7 @@ def open_token(uri: TpmUri, pin: Pin) -> TpmToken:
     connection = Connection(uri.tcti)
     try:
         handles = Handles.of(uri)
-        _verify_complete(connection, handles)
+        verify_complete(connection, handles)
         token = TpmToken(connection, handles, pin)
         verify_serves(token.stage)
         return token
@@ -37,10 +38,8 @@ def provision(uri: TpmUri, pin: Pin, so_pin: Pin | None = None) -> None:
     verify_pin_length(pin)
     handles = Handles.of(uri)
     with only_connection(uri) as connection:
-        taken = [describe(connection, handles, handle) for handle in existing(connection, handles)]
-        if taken:
-            raise TokenAlreadyProvisioned("the TPM already holds: " + "; ".join(taken))
-        make_all(connection, handles, pin)
+        verify_blank(connection, handles)
+        make_all(connection, handles, pin, cohort_template())
 
 
 def add_domain(uri: TpmUri, pin: Pin, so_pin: Pin | None = None) -> None:
@@ -84,7 +83,21 @@ def only_connection(uri: TpmUri, *, alone: bool = True) -> Iterator[Connection]:
         connection.close()
 
 
-def _verify_complete(connection: Connection, handles: Handles) -> None:
+def verify_blank(connection: Connection, handles: Handles) -> None:
+    """Refuse a TPM that holds something of hwkm. Raises TokenAlreadyProvisioned, TokenError."""
+    taken = [describe(connection, handles, handle) for handle in existing(connection, handles)]
+    if taken:
+        raise TokenAlreadyProvisioned("the TPM already holds: " + "; ".join(taken))
+
+
+def verify_complete(connection: Connection, handles: Handles) -> None:
+    """Refuse a TPM that lacks anything of hwkm.
+
+    Raises:
+        TokenNotProvisioned: it holds nothing, or waits for an invitation.
+        AnchorTampered: it lacks a part.
+        TokenError: the hardware failed.
+    """
     taken = existing(connection, handles)
     if not taken:
         raise TokenNotProvisioned("the TPM holds no keys of hwkm; hwkmd init makes them")

@@ -4,6 +4,7 @@
 history                public area
 =====================  ==============================================================================
 alone                  made here, ``fixedTPM`` and ``fixedParent``, no policy
+alone, code-bound      the same, but used by the policy of its code record only
 first of several       made here; the policy of its record, which names our audit key and our counter
 joined                 the same policy, which names our storage primary at our number
 =====================  ==============================================================================
@@ -18,21 +19,26 @@ from dataclasses import dataclass
 from tpm2_pytss.types import TPM2B_PUBLIC
 
 from hwkm.errors import AnchorTampered
+from hwkm.formats.code_record import CodeRecord
 from hwkm.formats.cohort_record import CohortRecord
 from hwkm.formats.membership import Membership
 from hwkm.tokens.tpm.policy import verify_public_area
-from hwkm.tokens.tpm.templates import COHORT_ATTRIBUTES, MEMBERS_COHORT_ATTRIBUTES
+from hwkm.tokens.tpm.templates import CODE_BOUND_ATTRIBUTES, COHORT_ATTRIBUTES, MEMBERS_COHORT_ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the TPM holds beside the cohort key: Names of our keys, the record, and the counter's value."""
+    """What the TPM holds beside the cohort key: Names of our keys, the record, and the counter's value.
+
+    ``code`` is the record of a code-bound key; the TPM does not hold it.
+    """
 
     storage_name: bytes
     audit_name: bytes
     counter_handle: int
     record: CohortRecord | None = None
     counter: int | None = None
+    code: CodeRecord | None = None
 
     def verify(self, membership: Membership, cohort_key: TPM2B_PUBLIC) -> None:
         """Check the cohort key's public area.
@@ -41,6 +47,9 @@ class History:
             KeyExposedError: it is not that of the history.
             AnchorTampered: the record is missing, or another cohort's.
         """
+        if self.code:
+            verify_public_area("cohort key", cohort_key, CODE_BOUND_ATTRIBUTES, self.code.policy_digest())
+            return
         if membership.members == 1:
             verify_public_area("cohort key", cohort_key, COHORT_ATTRIBUTES)
             return

@@ -9,13 +9,21 @@ from msgspec.structs import replace
 from tpm2_pytss.constants import TPM2_PT, TPM2_PT_FIRMWARE, TPM2_PT_HR, TPM2_PT_VENDOR, TPMA_OBJECT
 from tpm2_pytss.types import TPM2B_PUBLIC
 
-from hwkm.errors import AnchorTampered, TokenPinIncorrect, TokenUnavailable
+from hwkm.errors import (
+    AnchorTampered,
+    CodeChanged,
+    ConfigError,
+    EvidenceUnavailable,
+    TokenPinIncorrect,
+    TokenUnavailable,
+)
 from hwkm.formats.anchor import AnchorState
+from hwkm.formats.code_record import CodeRecord
 from hwkm.formats.domain_token import ExchangeStatement
 from hwkm.formats.evidence import Answer, Challenge, SharedKey, TpmModule
 from hwkm.formats.wrapped_key import Backend
 from hwkm.secret import Pin, SecretBytes
-from hwkm.thm.ports import Domain
+from hwkm.thm.ports import CohortKey, Domain
 from hwkm.tokens.cohort import Stage
 from hwkm.tokens.pairing import verify_cohort, verify_key_pairs
 from hwkm.tokens.token import TokenDescription
@@ -28,6 +36,7 @@ from hwkm.tokens.tpm.authorisation import (
     COHORT_RECORD,
     authorisation_value,
 )
+from hwkm.tokens.tpm.code_bound_key import CodeBoundCohortKey
 from hwkm.tokens.tpm.cohort_indices import count_up_to, mark_invited, read_counter, read_record
 from hwkm.tokens.tpm.commands import sign_sha256, vouched_handles
 from hwkm.tokens.tpm.connection import LOADED_SESSION_FIRST, SAVED_SESSION_FIRST, Connection
@@ -48,15 +57,17 @@ _RANDOM_BYTES_MAX: Final = 32  # what every TPM gives at a time
 class TpmToken:
     """An opened TPM."""
 
-    def __init__(self, connection: Connection, handles: Handles, pin: Pin) -> None:
-        """Find hwkm's objects and check that they belong together.
+    def __init__(
+        self, connection: Connection, handles: Handles, pin: Pin, code: CodeRecord | None = None
+    ) -> None:
+        """Find hwkm's objects and check that they belong together; ``code`` is what the cohort key is bound to.
 
         Raises:
             TokenPinIncorrect: every object refused the authorisation that the PIN gives.
             AnchorTampered: keys and anchor do not belong together.
             TokenError: the hardware failed.
         """
-        self._connection = connection
+        self._connection, self._code = connection, code
         with translated("finding hwkm's objects in the TPM"):
             self._load(connection, handles, pin)
         self.domain: Domain | None = self._domain_keys.domain(self.audit_key)
@@ -77,7 +88,25 @@ class TpmToken:
                 value += bytes(self._connection.esapi.get_random(wanted))
         return value
 
+    def verify_code_binding(self) -> None:
+        """Check that the cohort key is bound to the code that it was opened for, and to none without one.
+
+        Raises:
+            ConfigError: it is bound and should not be, or the other way round.
+            CodeChanged: it is bound to another record.
+        """
+        bound = not int(self._cohort_public.publicArea.objectAttributes) & TPMA_OBJECT.USERWITHAUTH
+        if bound != (self._code is not None):
+            is_not, value = ("is", "true") if bound else ("is not", "false")
+            raise ConfigError(
+                f"the cohort key {is_not} bound to code, and stays so: set [token] code_bound = {value}"
+            )
+        policy = bytes(self._cohort_public.publicArea.authPolicy)
+        if self._code and self._code.policy_digest() != policy:
+            raise CodeChanged("the record of the code is not the one that the cohort key is bound to")
+
     def verify_key_policy(self) -> None:
+        self.verify_code_binding()
         for name, (public, attributes) in (self._public_areas | self._domain_keys.public_areas()).items():
             verify_public_area(name, public, attributes)
         self.history.verify(self.membership, self._cohort_public)
@@ -99,6 +128,8 @@ class TpmToken:
         )
 
     def evidence(self, nonce: bytes, intermediates: tuple[bytes, ...] = ()) -> TpmModule:
+        if self._code:
+            raise EvidenceUnavailable("there is no evidence of a code-bound cohort key yet")
         witness = self._witness()
         module = witness.module(nonce, _facts(self.describe()), intermediates)
         return replace(module, shared=self._shared(witness, nonce)) if self.membership.members > 1 else module
@@ -167,7 +198,12 @@ class TpmToken:
         self._cohort = Entity(handles.cohort, cohort_name, authorisation_value(pin, COHORT))
         self._audit = Entity(handles.audit, audit_name, authorisation_value(pin, AUDIT))
         self._anchor = Entity(handles.anchor, anchor_name, authorisation_value(pin, ANCHOR))
-        self.cohort_key = TpmCohortKey(connection, sessions, self._cohort, public_point(cohort_public))
+        point = public_point(cohort_public)
+        self.cohort_key: CohortKey = (
+            CodeBoundCohortKey(connection, self._salt, self._cohort, point, self._code)
+            if self._code
+            else TpmCohortKey(connection, sessions, self._cohort, point)
+        )
         self.audit_key = TpmAuditKey(self._session, self._audit, public_point(audit_public))
         self.anchor = TpmAnchor(self._session, self._anchor, anchor_size)
         self._domain_keys = DomainKeys(connection, handles, sessions, storage_point, pin, found)
@@ -205,7 +241,9 @@ class TpmToken:
             record = read_record(self._session, self._record_index(), size)
         if self._handles.counter in self._indices and self.membership.members > 1:
             counter = read_counter(self._session, self._counter())
-        self.history = History(self._storage_name, self._audit.name, self._handles.counter, record, counter)
+        self.history = History(
+            self._storage_name, self._audit.name, self._handles.counter, record, counter, self._code
+        )
 
     def _verify_alone(self, storage: int) -> None:
         """Check that no session of an earlier life is left in the TPM, before anything is answered.

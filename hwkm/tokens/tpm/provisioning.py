@@ -23,14 +23,13 @@ from hwkm.tokens.tpm.objects import Handles, public_point
 from hwkm.tokens.tpm.templates import (
     anchor_template,
     audit_template,
-    cohort_template,
     session_cipher,
     storage_template,
 )
 
 
-def make_all(connection: Connection, handles: Handles, pin: Pin) -> None:
-    """Make storage primary, audit key, cohort key, domain key 1 and, last, the anchor.
+def make_all(connection: Connection, handles: Handles, pin: Pin, cohort_template: TPM2B_PUBLIC) -> None:
+    """Make storage primary, audit key, cohort key (by its template), domain key 1 and, last, the anchor.
 
     Raises:
         TokenFull: no room for another object.
@@ -40,7 +39,7 @@ def make_all(connection: Connection, handles: Handles, pin: Pin) -> None:
     with esapi_session(connection, storage) as session:
         audit_value, cohort_value = authorisation_value(pin, AUDIT), authorisation_value(pin, COHORT)
         make_key(connection, storage, session, audit_template(), audit_value, handles.audit)
-        cohort = make_key(connection, storage, session, cohort_template(), cohort_value, handles.cohort)
+        cohort = make_key(connection, storage, session, cohort_template, cohort_value, handles.cohort)
         make_domain_key(connection, storage, session, handles, pin)
         state = AnchorState(0, EMPTY_ROOT, cohort_digest(cohort))
         make_anchor(connection, session, authorisation_value(pin, ANCHOR), handles.anchor, state)

@@ -34,6 +34,7 @@ _NEVER_LEAVES: Final = (
 STORAGE_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.DECRYPT
 COHORT_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.DECRYPT
 AUDIT_ATTRIBUTES: Final = _NEVER_LEAVES | TPMA_OBJECT.SIGN_ENCRYPT
+CODE_BOUND_ATTRIBUTES: Final = COHORT_ATTRIBUTES & ~TPMA_OBJECT.USERWITHAUTH
 MEMBERS_COHORT_ATTRIBUTES: Final = (
     TPMA_OBJECT.SENSITIVEDATAORIGIN
     | TPMA_OBJECT.USERWITHAUTH
@@ -70,6 +71,11 @@ def cohort_template() -> TPM2B_PUBLIC:
 def members_cohort_template(policy: bytes) -> TPM2B_PUBLIC:
     """Return the cohort key of several members: the same, but it may go where ``policy`` (32 bytes) allows."""
     return _p256(MEMBERS_COHORT_ATTRIBUTES, _no_cipher(), _scheme(TPM2_ALG.ECDH), policy)
+
+
+def code_bound_template(policy: bytes) -> TPM2B_PUBLIC:
+    """Return the cohort key that is used by ``policy`` (32 bytes) only: its own value alone does not authorise."""
+    return _p256(CODE_BOUND_ATTRIBUTES, _no_cipher(), _scheme(TPM2_ALG.ECDH), policy)
 
 
 def audit_template() -> TPM2B_PUBLIC:
