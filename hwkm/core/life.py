@@ -105,13 +105,19 @@ def _add_domain(start: wire.AddDomain) -> wire.Inventory:
 def _inspect(settings: wire.CoreSettings) -> wire.Inventory:
     with read_pin(settings.pin_file) as pin:
         objects = tuple(registry.inventory(settings.token_uri, pin))
+        extended = _code_pcr_extended(settings, pin)
         try:
             token = registry.open_token(settings.token_uri, pin)
         except TokenError:
-            return wire.Inventory(objects=objects)
+            return wire.Inventory(objects=objects, code_pcr_extended=extended)
     public_key = token.cohort_key.public_key()
     token.close()
-    return wire.Inventory(objects=objects, cohort_public_key=public_key)
+    return wire.Inventory(objects=objects, cohort_public_key=public_key, code_pcr_extended=extended)
+
+
+def _code_pcr_extended(settings: wire.CoreSettings, pin: Pin) -> bool:
+    binding = settings.code_binding
+    return binding is not None and registry.code_pcr_extended(settings.token_uri, pin, binding.code_pcr)
 
 
 def _sweep(settings: wire.CoreSettings) -> wire.Swept:

@@ -62,6 +62,7 @@ async def create(
             )
         )
 
+    _verify_not_code_bound(config)
     with StateDirectory.take(config.state_directory, create=True):
         read, done = await set_up(config, destroy_existing, make)
         note(config, "cohort.create", {"members": str(members), "cohort": digest(read.public_key)})
@@ -91,6 +92,7 @@ async def request(
         )
 
     _verify_absent(out)
+    _verify_not_code_bound(config)
     with StateDirectory.take(config.state_directory, create=True):
         pin_file_made = ensure_pin_file(config.pin_path, config.token.uri)
         before = await _ask(config, ShowCohort(settings=config.core_settings()))
@@ -170,6 +172,14 @@ async def _noted(
 async def _ask(config: Config, message: CohortStart) -> CohortRead:
     with pin_tried_once(config.state_directory, config.pin_path):
         return await ask_cohort(message)
+
+
+def _verify_not_code_bound(config: Config) -> None:
+    """Refuse before anything is destroyed; the core would refuse it too."""
+    if config.token.code_bound:
+        raise ConfigError(
+            f"{config.path}: code_bound in [token]: only a cohort of one module (hwkmd init) has a code-bound key"
+        )
 
 
 def _verify_absent(out: Path) -> None:

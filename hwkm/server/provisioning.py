@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from hwkm.audit.log import AuditLog
 from hwkm.audit.published import Published
 from hwkm.audit.record import AuditEntry
-from hwkm.errors import ConfigError, TokenAlreadyProvisioned
+from hwkm.errors import CodeChanged, ConfigError, TokenAlreadyProvisioned
 from hwkm.server.config import Config
 from hwkm.server.peer import our_own_caller
 from hwkm.server.pin_file import ensure_pin_file
@@ -119,11 +119,18 @@ async def set_up(
     ``make`` is told whether to destroy what is in the token first.
 
     Raises:
+        CodeChanged: the key is to be code-bound and something was measured in this boot already.
         TokenAlreadyProvisioned, HwkmError: as :func:`provision_token`.
     """
     pin_file_made = ensure_pin_file(config.pin_path, config.token.uri)
     with pin_tried_once(config.state_directory, config.pin_path):
         existing = await find_existing(config)
+    if existing.inventory.code_pcr_extended:
+        raise CodeChanged(
+            f"PCR {config.token.code_pcr} was extended since the machine was started, by a core that ran or by"
+            " somebody else: a cohort key is bound to code only before that. Nothing was changed. Restart the"
+            " machine without the daemon, or choose another code_pcr"
+        )
     if existing:
         _check_digest(existing, destroy_existing)
         _destroy_files(config, existing)

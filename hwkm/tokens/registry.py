@@ -50,6 +50,7 @@ class CohortBackend(Protocol):
 class CodeBoundBackend(Protocol):
     """What a backend offers for code-bound cohort keys; the contract of the functions below."""
 
+    def code_pcr_extended(self, uri: TokenUri, code_pcr: int) -> bool: ...
     def record_code(
         self, uri: TokenUri, code_pcr: int, boot_pcrs: Sequence[int], manifest: Manifest
     ) -> CodeRecord: ...
@@ -114,6 +115,18 @@ def provision(uri: str, pin: Pin, so_pin: Pin | None = None) -> None:
     """
     parsed = _parse(uri, pin)
     _backend(parsed).provision(parsed, pin, so_pin)
+
+
+def code_pcr_extended(uri: str, pin: Pin, code_pcr: int) -> bool:
+    """Whether something was measured into the PCR since the machine was started.
+
+    Raises:
+        ConfigError: this kind of token has no code-bound keys.
+        TokenError: the hardware failed.
+        FormatError: the URI is not understood.
+    """
+    parsed = _parse(uri, pin)
+    return _code_bound_backend(parsed).code_pcr_extended(parsed, code_pcr)
 
 
 def record_code(

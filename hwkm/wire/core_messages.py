@@ -184,10 +184,14 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
 
 
 class Inventory(Message, frozen=True, kw_only=True, tag="inventory"):
-    """What hwkm objects the token holds, one line each, for people."""
+    """What hwkm objects the token holds, one line each, for people.
+
+    ``code_pcr_extended``: a code-bound key cannot be made before the machine was restarted.
+    """
 
     objects: tuple[str, ...]
     cohort_public_key: bytes = b""
+    code_pcr_extended: bool = False
 
 
 class CohortRead(Message, frozen=True, kw_only=True, tag="cohort_read"):

@@ -14,12 +14,18 @@ from hwkm.tokens.tpm.backend import only_connection, verify_blank, verify_comple
 from hwkm.tokens.tpm.connection import Connection
 from hwkm.tokens.tpm.objects import Handles
 from hwkm.tokens.tpm.opened import TpmToken
-from hwkm.tokens.tpm.pcrs import measure, read_pcrs, verify_reset
+from hwkm.tokens.tpm.pcrs import is_extended, measure, read_pcrs, verify_reset
 from hwkm.tokens.tpm.provisioning import make_all
 from hwkm.tokens.tpm.templates import code_bound_template
 from hwkm.tokens.uri import TpmUri
 
 _NAMED_MAX: Final = 10
+
+
+def code_pcr_extended(uri: TpmUri, code_pcr: int) -> bool:
+    """See :func:`hwkm.tokens.registry.code_pcr_extended`."""
+    with only_connection(uri, alone=False) as connection:
+        return is_extended(connection, code_pcr)
 
 
 def record_code(uri: TpmUri, code_pcr: int, boot_pcrs: Sequence[int], manifest: Manifest) -> CodeRecord:

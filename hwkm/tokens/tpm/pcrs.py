@@ -37,6 +37,11 @@ def read_pcrs(connection: Connection, numbers: Sequence[int]) -> dict[int, bytes
     return dict(zip(sorted(numbers), values, strict=True))
 
 
+def is_extended(connection: Connection, pcr: int) -> bool:
+    """Whether something was measured into a PCR since the machine was started. Raises TokenError."""
+    return read_pcrs(connection, [pcr])[pcr] != PCR_AFTER_RESET
+
+
 def verify_reset(connection: Connection, pcr: int) -> None:
     """Refuse a PCR into which something was measured since the boot.
 
@@ -44,7 +49,7 @@ def verify_reset(connection: Connection, pcr: int) -> None:
         CodeChanged: it was.
         TokenError: the hardware failed.
     """
-    if read_pcrs(connection, [pcr])[pcr] != PCR_AFTER_RESET:
+    if is_extended(connection, pcr):
         raise CodeChanged(
             f"PCR {pcr} was extended since the machine was started: a cohort key is bound to code only before that."
             " Restart the machine, or choose another code_pcr that nothing else uses"
