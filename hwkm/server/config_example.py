@@ -43,7 +43,7 @@ _ABOUT: Final = {
     "daemon.stop_timeout": "How long requests in flight may take to finish after SIGTERM.",
     "token.uri": "pkcs11: (RFC 7512), tpm:tcti=device:/dev/tpmrm0, or insecure-memory: for tests.",
     "token.pin_file": "Holds the user PIN, mode 0600; or credential:NAME for systemd's LoadCredential=NAME.",
-    "token.code_bound": "Set at init, TPM only: the TPM refuses the cohort key to changed code. An update needs a new cohort.",
+    "token.code_bound": "TPM only, set at init: changed code cannot use the cohort key, not even an update's. See code-bound.md.",
     "token.code_pcr": "The PCR that the core measures itself into (8 to 15); nothing else may use it.",
     "token.boot_pcrs": "Bound too, with the values of set-up: firmware and boot. Without them root can lie to the code's PCR.",
     "core.require_hardening": "Refuse to start where a measure such as locked memory does not hold.",
