@@ -27,6 +27,7 @@ CODE_PCRS: Final = range(8, 16)
 BOUND_PCRS: Final = range(16)
 PCR_AFTER_RESET: Final = bytes(32)
 
+_FILE: Final = "hwkm/"
 _SHA256: Final = 0x000B
 _SELECT_BYTES: Final = 3
 _POLICY_AUTH_VALUE: Final = 0x16B
@@ -55,6 +56,11 @@ class CodeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     format: Literal[1] = 1
     manifest: Annotated[dict[_Name, _Hex32], Meta(min_length=1, max_length=ENTRIES_MAX)]
 
+    def __post_init__(self) -> None:
+        numbers = [pcr.number for pcr in self.boot_pcrs]
+        if numbers != sorted(set(numbers) - {self.code_pcr}):
+            raise FormatError("a record of the code names a PCR twice or out of order")
+
     def encode(self) -> bytes:
         """Return the file."""
         return msgspec.json.encode(self, order="sorted") + b"\n"
@@ -72,9 +78,6 @@ class CodeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             record = msgspec.json.decode(data, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise FormatError(f"not a record of the code: {exc}") from None
-        numbers = [pcr.number for pcr in record.boot_pcrs]
-        if numbers != sorted(set(numbers) - {record.code_pcr}):
-            raise FormatError("a record of the code names a PCR twice or out of order")
         if record.encode() != data:
             raise FormatError("a record of the code is not in its one spelling")
         return record
@@ -108,6 +111,11 @@ def manifest_digest(manifest: Manifest) -> bytes:
     for name, value in sorted((name.encode(), bytes.fromhex(value)) for name, value in manifest.items()):
         digest.update(len(name).to_bytes(2, "big") + name + value)
     return digest.digest()
+
+
+def files_of(manifest: Manifest) -> dict[str, str]:
+    """Return the entries that are files of the package."""
+    return {name: digest for name, digest in manifest.items() if name.startswith(_FILE)}
 
 
 def pcr_selection(numbers: Collection[int]) -> bytes:

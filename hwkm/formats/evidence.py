@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from hwkm.crypto.labels import EVIDENCE, EVIDENCE_NONCE
 from hwkm.errors import FormatError
+from hwkm.formats.code_record import CodeRecord
 from hwkm.formats.membership import MEMBERS_MAX
 
 MEMBER_BYTES_MAX: Final = 512 * 1024
@@ -94,11 +95,15 @@ class Endorsement(_Evidence, frozen=True, kw_only=True):
 
 
 class TpmModule(_Evidence, frozen=True, kw_only=True, tag_field="kind", tag="tpm"):
-    """A member whose keys are in a TPM. ``pcrs`` are the values that the quote is about."""
+    """A member whose keys are in a TPM. ``pcrs`` are the values that the quote is about.
+
+    ``code`` is what a code-bound cohort key is bound to, and left out for any other.
+    """
 
     attestation_public: _Hex
     audit_certified: Attestation
     audit_public: _Hex
+    code: CodeRecord | msgspec.UnsetType = msgspec.UNSET
     cohort_certified: Attestation
     cohort_public: _Hex
     description: _Facts

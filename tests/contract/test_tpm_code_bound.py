@@ -15,17 +15,19 @@ from hwkm.crypto.p256 import load_point
 from hwkm.errors import (
     CodeChanged,
     ConfigError,
-    EvidenceUnavailable,
     TokenAlreadyProvisioned,
     TokenError,
     TokenNotProvisioned,
     TokenPinIncorrect,
 )
+from hwkm.fleet.evidence import tpm as rules
 from hwkm.formats.anchor import EMPTY_ROOT
 from hwkm.formats.code_record import CodeRecord, manifest_digest
+from hwkm.formats.evidence import TpmModule
 from hwkm.secret import Pin
 from hwkm.tokens import registry
 from hwkm.tokens.token import Token
+from hwkm.tokens.tpm import templates
 from hwkm.tokens.tpm.authorisation import COHORT
 from hwkm.tokens.tpm.code_bound_key import CodeBoundCohortKey
 from hwkm.tokens.tpm.commands import ecdh_zgen
@@ -401,9 +403,17 @@ def test_a_key_that_is_not_bound_is_not_served_as_one(blank: SwtpmDevice) -> Non
     open_token(blank).close()
 
 
-def test_there_is_no_evidence_of_it_yet(blank: SwtpmDevice, record: CodeRecord) -> None:
-    with started(blank, record) as token, pytest.raises(EvidenceUnavailable, match="code-bound"):
-        token.evidence(bytes(32))
+def test_the_tpm_certifies_the_bound_key(blank: SwtpmDevice, record: CodeRecord) -> None:
+    with started(blank, record) as token:
+        module = token.evidence(bytes(32))
+        assert isinstance(module, TpmModule)
+        agreed(token)
+    assert module.code == record
+    assert module.pcrs[CODE_PCR] == record.measured_value().hex()
+
+
+def test_evidence_and_tpm_agree_on_the_attributes() -> None:
+    assert int(rules.CODE_BOUND_COHORT) == int(templates.CODE_BOUND_ATTRIBUTES)
 
 
 def test_only_a_tpm_binds_keys_to_code() -> None:

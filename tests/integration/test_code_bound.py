@@ -7,12 +7,16 @@ import marshal
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hwkm.fleet.evidence.cohort import verify_member
+from hwkm.fleet.evidence.findings import Trust
 from hwkm.formats.code_record import CodeRecord
+from hwkm.formats.evidence import MemberEvidence, TpmModule
 from hwkm.server.exit_codes import EXIT_CONFIG, EXIT_NO_MATCH
 from tests.contract.devices import SwtpmDevice
 from tests.contract.test_tpm_code_bound import extend, pcr_of
@@ -129,6 +133,16 @@ def test_bytecode_put_in_place_of_a_file_is_not_run(daemon: Daemon, code: Path) 
     assert plain.returncode == 99
     daemon.start()
     made(daemon)
+
+
+def test_its_evidence_verifies(daemon: Daemon, tmp_path: Path) -> None:
+    done = daemon.command("evidence", str(tmp_path / "evidence"))
+    assert done.returncode == 0, done.stderr
+    evidence = MemberEvidence.parse((tmp_path / "evidence").read_bytes())
+    first, *_ = verify_member(evidence, Trust(int(time.time())))
+    assert "PCR 13 holds the measurement" in first.what
+    assert isinstance(evidence.statement.module, TpmModule)
+    assert evidence.statement.module.code == record_of(daemon)
 
 
 def test_a_changed_setting_is_refused(daemon: Daemon) -> None:

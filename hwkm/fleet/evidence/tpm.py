@@ -11,6 +11,7 @@ from hwkm.crypto.signatures import ecdsa_der, ecdsa_verifies
 from hwkm.errors import EvidenceRefused, FormatError, InvalidKeyError
 from hwkm.fleet.evidence.endorsement import AttestationTrust, trust_in_attestation_key
 from hwkm.fleet.evidence.findings import OPERATORS_WORD, Finding, Proof, Trust
+from hwkm.formats.code_record import CodeRecord, differences, files_of, manifest_digest
 from hwkm.formats.cohort_record import CohortRecord
 from hwkm.formats.evidence import PCRS, Attestation, SharedKey, Statement, TpmModule, extra_data
 from hwkm.formats.tpm_structures import (
@@ -40,6 +41,7 @@ _STAYS: Final = _MADE_HERE | ObjectAttributes.FIXED_TPM | ObjectAttributes.FIXED
 ATTESTATION: Final = _STAYS | ObjectAttributes.RESTRICTED | ObjectAttributes.SIGN
 AUDIT: Final = _STAYS | ObjectAttributes.SIGN
 COHORT: Final = _STAYS | ObjectAttributes.DECRYPT
+CODE_BOUND_COHORT: Final = COHORT & ~ObjectAttributes.USER_WITH_AUTH
 SHARED_COHORT: Final = _MADE_HERE | ObjectAttributes.ENCRYPTED_DUPLICATION | ObjectAttributes.DECRYPT
 """A cohort key of several members: it could be duplicated, until the counter in its policy said no."""
 STORAGE: Final = _STAYS | ObjectAttributes.RESTRICTED | ObjectAttributes.DECRYPT
@@ -120,7 +122,9 @@ class _Said:
 
 
 def _cohort_key(statement: Statement, module: TpmModule, said: _Said, by: AttestationTrust) -> list[Finding]:
-    if statement.members == 1:
+    if isinstance(module.code, CodeRecord):
+        key, text = _code_bound_key(statement, module, module.code)
+    elif statement.members == 1:
         key = _key(module.cohort_public, "cohort key", COHORT, _ECDH)
         text = "its cohort key was made in one TPM and is fixed there for ever"
     else:
@@ -128,6 +132,25 @@ def _cohort_key(statement: Statement, module: TpmModule, said: _Said, by: Attest
     _verify_point(key, statement.cohort_key, "cohort key")
     said.verify_certified(module.cohort_certified, key, "cohort key")
     return [by.finding(text)]
+
+
+def _code_bound_key(statement: Statement, module: TpmModule, code: CodeRecord) -> tuple[EccPublic, str]:
+    """A key that the TPM lets be used only after the recorded code was measured: that this is the code that ran."""
+    if statement.members != 1:
+        raise EvidenceRefused("a cohort key of several members cannot be bound to code")
+    key = _key(module.cohort_public, "cohort key", CODE_BOUND_COHORT, _ECDH, policy=code.policy_digest())
+    differ = [number for number, value in code.expected().items() if module.pcrs[number] != value.hex()]
+    if differ:
+        raise EvidenceRefused(f"PCR {differ[0]} has another value than the cohort key is bound to")
+    changed = differences(files_of(code.manifest), statement.software.files)
+    if changed:
+        raise EvidenceRefused(f"other code ran than the cohort key is bound to: {changed[0]}")
+    boot = ", ".join(str(pcr.number) for pcr in code.boot_pcrs) or "none"
+    return key, (
+        "its cohort key was made in one TPM and is fixed there for ever; the TPM uses it only while PCR"
+        f" {code.code_pcr} holds the measurement {manifest_digest(code.manifest).hex()} of these files and settings,"
+        f" by whomever it was measured, and the PCRs of the boot ({boot}) are as they were"
+    )
 
 
 def _shared_key(statement: Statement, module: TpmModule, said: _Said) -> tuple[EccPublic, str]:

@@ -13,7 +13,6 @@ from hwkm.errors import (
     AnchorTampered,
     CodeChanged,
     ConfigError,
-    EvidenceUnavailable,
     TokenPinIncorrect,
     TokenUnavailable,
 )
@@ -128,10 +127,10 @@ class TpmToken:
         )
 
     def evidence(self, nonce: bytes, intermediates: tuple[bytes, ...] = ()) -> TpmModule:
-        if self._code:
-            raise EvidenceUnavailable("there is no evidence of a code-bound cohort key yet")
         witness = self._witness()
         module = witness.module(nonce, _facts(self.describe()), intermediates)
+        if self._code:
+            return replace(module, code=self._code)
         return replace(module, shared=self._shared(witness, nonce)) if self.membership.members > 1 else module
 
     def answer(self, challenge: Challenge) -> Answer:
