@@ -88,10 +88,13 @@ def test_the_record_is_written_in_place_of_another_and_read(tmp_path: Path) -> N
     binding = CodeBinding(code_pcr=13, boot_pcrs=(), record_path=str(tmp_path / "record"))
     with pytest.raises(ConfigError, match="cannot be read"):
         read_record(binding)
-    for digest in ("00", "11"):
-        record = CodeRecord(boot_pcrs=(), code_pcr=13, manifest={"a": digest * 32})
-        write_record(binding, record)
-        assert read_record(binding) == record
+    older, record = (
+        CodeRecord(boot_pcrs=(), code_pcr=13, manifest={"a": digest * 32}) for digest in ("00", "11")
+    )
+    write_record(binding, older)
+    assert read_record(binding) == older
+    write_record(binding, record)
+    assert read_record(binding) == record
     assert [path.name for path in tmp_path.iterdir()] == ["record"]
     (tmp_path / "record").write_bytes(b"{}")
     with pytest.raises(ConfigError, match="not a record of the code"):
