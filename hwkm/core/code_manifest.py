@@ -47,15 +47,21 @@ def read_record(binding: CodeBinding) -> CodeRecord:
     """Read the record that set-up wrote.
 
     Raises:
-        ConfigError: there is none, or it cannot be read.
+        ConfigError: there is none, it cannot be read, or it is about other PCRs than the configuration.
     """
     path = Path(binding.record_path)
     try:
-        return CodeRecord.parse(path.read_bytes())
+        record = CodeRecord.parse(path.read_bytes())
     except OSError as exc:
         raise ConfigError(f"the record of the code {path} cannot be read: {exc.strerror}") from exc
     except FormatError as exc:
         raise ConfigError(f"{path}: {exc}") from exc
+    boot_pcrs = tuple(pcr.number for pcr in record.boot_pcrs)
+    if (record.code_pcr, boot_pcrs) != (binding.code_pcr, binding.boot_pcrs):
+        raise ConfigError(
+            f"code_pcr and boot_pcrs in [token] stay as they were at set-up: {record.code_pcr}, {list(boot_pcrs)}"
+        )
+    return record
 
 
 def write_record(binding: CodeBinding, record: CodeRecord) -> None:

@@ -24,6 +24,7 @@ from hwkm.fleet.evidence import tpm as rules
 from hwkm.formats.anchor import EMPTY_ROOT
 from hwkm.formats.code_record import CodeRecord, manifest_digest
 from hwkm.formats.evidence import TpmModule
+from hwkm.formats.key_kind import KeyKind
 from hwkm.secret import Pin
 from hwkm.tokens import registry
 from hwkm.tokens.token import Token
@@ -38,6 +39,7 @@ from hwkm.tokens.tpm.opened import TpmToken
 from hwkm.tokens.tpm.pcrs import read_pcrs
 from hwkm.tokens.tpm.provisioning import esapi_session
 from tests.contract.devices import Device, MemoryDevice, SwtpmDevice, inventory, open_token, opened, provision
+from tests.contract.keys import domain_of, new_name
 from tests.contract.test_tpm import PEER, POINT, handles, owner, value
 
 pytestmark = pytest.mark.needs("swtpm")
@@ -195,6 +197,22 @@ def test_a_pcr_that_is_not_bound_may_be_extended_at_any_moment(
         monkeypatch.setattr(HmacSession, "prepare", prepare)
         agreed(token, times=3)
     assert left == []
+
+
+def test_it_agrees_while_more_keys_are_loaded_than_the_tpm_has_room_for(
+    blank: SwtpmDevice, record: CodeRecord
+) -> None:
+    with started(blank, record) as token:
+        domain = domain_of(token)
+        names = [new_name() for _ in range(4)]
+        loaded = [
+            domain.load(name, KeyKind.SYMMETRIC, domain.create(name, KeyKind.SYMMETRIC).wrapped)
+            for name in names
+        ]
+        for key in loaded:
+            before = list(key.hmac([b"message"]))
+            agreed(token, times=2)
+            assert list(key.hmac([b"message"])) == before
 
 
 # --- changed code -----------------------------------------------------------------------------

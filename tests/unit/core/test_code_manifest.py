@@ -96,6 +96,9 @@ def test_the_record_is_written_in_place_of_another_and_read(tmp_path: Path) -> N
     write_record(binding, record)
     assert read_record(binding) == record
     assert [path.name for path in tmp_path.iterdir()] == ["record"]
+    for other in ({"code_pcr": 12}, {"boot_pcrs": (0,)}):
+        with pytest.raises(ConfigError, match="stay as they were at set-up: 13, "):
+            read_record(msgspec.structs.replace(binding, **other))
     (tmp_path / "record").write_bytes(b"{}")
     with pytest.raises(ConfigError, match="not a record of the code"):
         read_record(binding)

@@ -153,3 +153,30 @@ def test_what_is_shown_is_a_configuration_without_the_password(load: Loader) -> 
 def test_the_documented_example_is_the_printed_one() -> None:
     document = Path(__file__).resolve().parents[3] / "docs" / "operations" / "configuration.md"
     assert f"```toml\n{example_config()}```" in document.read_text()
+
+
+TPM = '[token]\nuri = "tpm:tcti=device:/dev/tpmrm0"\npin_file = "pin"\n'
+
+
+def test_a_code_bound_key_is_told_to_the_core_with_its_pcrs_in_order(load: Loader) -> None:
+    assert load(TPM).core_settings().code_binding is None
+    binding = load(TPM + "code_bound = true\nboot_pcrs = [7, 0]\n").core_settings().code_binding
+    assert binding is not None
+    assert (binding.code_pcr, binding.boot_pcrs) == (13, (0, 7))
+    assert binding.record_path.endswith("/code-record.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (TOKEN + "code_bound = true\n", "only a TPM can do it"),
+        (TPM + "code_bound = true\ncode_pcr = 7\n", "code_pcr"),
+        (TPM + "code_bound = true\ncode_pcr = 16\n", "code_pcr"),
+        (TPM + "code_bound = true\nboot_pcrs = [0, 0]\n", "one is named twice"),
+        (TPM + "code_bound = true\nboot_pcrs = [0, 13]\n", "code_pcr is among them"),
+        (TPM + "code_bound = true\nboot_pcrs = [16]\n", "boot_pcrs"),
+    ],
+)
+def test_pcrs_that_bind_nothing_or_everything_are_refused(text: str, problem: str, load: Loader) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load(text)
