@@ -19,6 +19,7 @@ import hwkm
 from hwkm.core.environment import NO_BYTECODE_PREFIX
 from hwkm.errors import ConfigError, FormatError
 from hwkm.formats.code_record import CodeRecord
+from hwkm.store.private_file import replace_private
 from hwkm.wire.core_messages import CodeBinding, CoreSettings
 
 SETTINGS: Final = ("challenge_lifetime_ms", "delays_ms", "max_attempts_limit", "require_hardening")
@@ -71,14 +72,8 @@ def write_record(binding: CodeBinding, record: CodeRecord) -> None:
         ConfigError: it cannot be written.
     """
     path = Path(binding.record_path)
-    new = path.with_name(path.name + ".new")
     try:
-        with new.open("wb") as file:
-            file.write(record.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        _sync(path.parent)
+        replace_private(path, record.encode())
     except OSError as exc:
         raise ConfigError(f"the record of the code {path} cannot be written: {exc.strerror}") from exc
 
@@ -109,11 +104,3 @@ def _sha256(path: Path) -> str:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value)).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

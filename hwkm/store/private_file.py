@@ -22,6 +22,23 @@ def create_private(path: Path) -> None:
     _sync_directory(path.parent)
 
 
+def replace_private(path: Path, contents: bytes) -> None:
+    """Put a file of mode 0600 in place of the one that is there, whole or not at all; durable on return.
+
+    Raises:
+        OSError: it could not be made.
+    """
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    create_private(new)
+    with new.open("r+b") as file:
+        file.write(contents)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    _sync_directory(path.parent)
+
+
 def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
