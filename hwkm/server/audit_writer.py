@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from hwkm.audit.log import AuditLog
-from hwkm.audit.record import AuditEntry, Caller
+from hwkm.audit.record import AuditEntry
 from hwkm.errors import HwkmError, StorageUnavailable
+from hwkm.server.peer import our_own_caller
 
 Observer = Callable[[int], None]
 
@@ -88,16 +89,16 @@ class AuditWriter:
             loop.call_soon(self._write_waiting)
         await durable
 
-    async def require(self, caller: Caller) -> None:
+    async def require(self) -> None:
         """Before anything is done that will have to be recorded: see that the log takes records.
 
-        After a write that failed, one record of our own (``caller`` is this daemon) is tried first.
+        After a write that failed, one record of this daemon's own is tried first.
 
         Raises:
             AuditError, StorageUnavailable: as :meth:`append_all`.
         """
         if self.failure:
-            await self.append(AuditEntry(caller, "audit.resume", "ok"))
+            await self.append(AuditEntry(our_own_caller(), "audit.resume", "ok"))
 
     async def close(self) -> None:
         """Wait for what is being written, then let go of the log."""

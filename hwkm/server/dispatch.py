@@ -29,7 +29,7 @@ from hwkm.server.keys.principal import KeyCall, Principal
 from hwkm.server.limits import RequestsInFlight
 from hwkm.server.logs import get_log
 from hwkm.server.own_pages import OwnPages
-from hwkm.server.peer import Peer, our_own_caller
+from hwkm.server.peer import Peer
 from hwkm.server.policy import KEY_OPERATIONS, Granted, Policy, Scope
 from hwkm.server.request_body import decode_body, read_query
 from hwkm.server.routes import Found, find_route
@@ -109,7 +109,7 @@ class Dispatch:
         self, request: Request, operation: Operation, connection: HttpConnection, call: Call[Any]
     ) -> msgspec.Struct:
         if operation is not operations.STATUS:
-            await self._desk.audit.require(our_own_caller())
+            await self._desk.audit.require()
         granted = self._granted(connection)
         call.scope = _authorise(granted, connection.peer, operation)
         if operation.name in KEY_OPERATIONS:

@@ -16,7 +16,6 @@ from hwkm.server.keys.principal import KeyCall, Principal
 from hwkm.server.keys.service import KeyService
 from hwkm.server.limits import RequestsInFlight
 from hwkm.server.metrics import Metrics
-from hwkm.server.peer import our_own_caller
 from hwkm.server.policy import Policy
 
 
@@ -69,7 +68,7 @@ def aws_http(
         Authenticator(book, region),
         SigningPrincipals(policy),
         record,
-        lambda: audit.require(our_own_caller()),
+        audit.require,
         on_unauthenticated=metrics.aws_unauthenticated.inc,
     )
     return AwsHttp(front, in_flight, metrics.answered)

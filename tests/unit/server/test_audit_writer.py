@@ -85,19 +85,19 @@ async def test_a_full_disk_is_told_to_all_who_wait_and_passes(writer: AuditWrite
 async def test_after_a_failure_the_log_is_tried_before_anything_is_done(
     writer: AuditWriter, tmp_path: Path
 ) -> None:
-    await writer.require(ENTRY.caller)
+    await writer.require()
     await writer.append(ENTRY)
     size = segment_of(tmp_path).read_bytes().index(b"\0")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
-        for work in (writer.append(ENTRY), writer.require(ENTRY.caller)):
+        for work in (writer.append(ENTRY), writer.require()):
             with pytest.raises(StorageUnavailable):
                 await work
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    await writer.require(ENTRY.caller)
-    await writer.require(ENTRY.caller)
+    await writer.require()
+    await writer.require()
     records = [record.operation for record in read(tmp_path / "audit")]
     assert records == [ENTRY.operation, "audit.resume"]
 
