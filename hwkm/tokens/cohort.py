@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hwkm.errors import (
@@ -21,8 +20,7 @@ from hwkm.formats.cohort_invitation import MEMBERS_MIN, CohortInvitation, Member
 from hwkm.formats.domain_token import SIGNATURE_BYTES
 from hwkm.formats.membership import MEMBERS_MAX
 from hwkm.formats.wrapped_key import Backend
-from hwkm.tokens.exchange import verify_signature
-from hwkm.tokens.token import AuditKey
+from hwkm.tokens.exchange import verify_sender
 
 
 class Stage(StrEnum):
@@ -178,11 +176,6 @@ def verify_complete(members: int, invited: Mapping[int, bytes], *, incomplete: b
         )
 
 
-def sign_invitation(unsigned: CohortInvitation, audit_key: AuditKey) -> bytes:
-    """Sign an invitation by the first member's audit key and return its bytes."""
-    return replace(unsigned, signature=audit_key.sign(unsigned.signed_digest())).encode()
-
-
 def unsigned_invitation(
     request: MembershipRequest,
     sender: bytes,
@@ -217,9 +210,7 @@ def open_invitation(data: bytes, sender: bytes, receiver: bytes, backend: Backen
     except FormatError as exc:
         raise ExchangeRefused(f"this is not an invitation: {exc}") from exc
     _verify_backend(invitation.backend, backend)
-    if not hmac.compare_digest(hashlib.sha256(invitation.sender).digest(), sender):
-        raise ExchangeRefused("the invitation was made by another module than the one given")
-    verify_signature(invitation.sender, invitation.signature, invitation.signed_digest())
+    verify_sender(invitation, sender, "invitation")
     if not hmac.compare_digest(invitation.receiver, receiver):
         raise ExchangeRefused("the invitation is for another module, or for an earlier request of this one")
     return invitation

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, utils
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from hwkm.crypto.p256 import load_point
 from hwkm.errors import ExchangeRefused, ExchangeUnsupported, FormatError, InvalidKeyError
+from hwkm.formats.cohort_invitation import CohortInvitation
 from hwkm.formats.domain_token import (
     EXPORTED_KEYS_MAX,
     SIGNATURE_BYTES,
@@ -26,6 +27,8 @@ from hwkm.tokens.token import AuditKey
 
 _PREHASHED: Final = ec.ECDSA(utils.Prehashed(SHA256()))
 _UNSIGNED: Final = bytes(SIGNATURE_BYTES)
+
+_Signed = TypeVar("_Signed", ExchangeStatement, DomainToken, CohortInvitation)
 
 
 def parse_statement(data: bytes, fingerprint: bytes, backend: Backend) -> ExchangeStatement:
@@ -49,9 +52,9 @@ def parse_statement(data: bytes, fingerprint: bytes, backend: Backend) -> Exchan
     return statement
 
 
-def sign_statement(unsigned: ExchangeStatement, identity: AuditKey) -> bytes:
-    """Sign a statement by the module's audit key and return its bytes."""
-    return replace(unsigned, signature=identity.sign(unsigned.signed_digest())).encode()
+def signed(unsigned: _Signed, audit_key: AuditKey) -> bytes:
+    """Sign what one module hands to another by its audit key, and return the bytes."""
+    return replace(unsigned, signature=audit_key.sign(unsigned.signed_digest())).encode()
 
 
 def unsigned_statement(
@@ -81,7 +84,7 @@ def seal_token(
     unsigned = DomainToken(
         backend, audit_key.public_key(), statement.fingerprint(), transport, tuple(keys), _UNSIGNED
     )
-    return replace(unsigned, signature=audit_key.sign(unsigned.signed_digest())).encode()
+    return signed(unsigned, audit_key)
 
 
 def verify_count(keys: Sequence[object]) -> None:
@@ -106,12 +109,21 @@ def open_token(data: bytes, sender: bytes, receivers: Sequence[bytes], backend: 
     except FormatError as exc:
         raise ExchangeRefused(f"this is not a domain token: {exc}") from exc
     _verify_backend(token.backend, backend)
-    if not hmac.compare_digest(hashlib.sha256(token.sender).digest(), sender):
-        raise ExchangeRefused("the domain token was made by another module than the one given")
-    verify_signature(token.sender, token.signature, token.signed_digest())
+    verify_sender(token, sender, "domain token")
     if token.receiver not in receivers:
         raise ExchangeRefused("the domain token is for another module, or for an exchange key that is gone")
     return token
+
+
+def verify_sender(sent: DomainToken | CohortInvitation, sender: bytes, what: str) -> None:
+    """Check that the module whose audit key has the SHA-256 ``sender`` made and signed it.
+
+    Raises:
+        ExchangeRefused: it did not; the message names it as ``what``.
+    """
+    if not hmac.compare_digest(hashlib.sha256(sent.sender).digest(), sender):
+        raise ExchangeRefused(f"the {what} was made by another module than the one given")
+    verify_signature(sent.sender, sent.signature, sent.signed_digest())
 
 
 def verify_signature(point: bytes, signature: bytes, digest: bytes) -> None:

@@ -24,14 +24,13 @@ from hwkm.tokens.cohort import (
     Stage,
     open_invitation,
     parse_request,
-    sign_invitation,
     unsigned_invitation,
     verify_complete,
     verify_not_named,
     verify_number,
     verify_unsealed,
 )
-from hwkm.tokens.exchange import sign_statement, unsigned_statement, verify_own_signature
+from hwkm.tokens.exchange import signed, unsigned_statement, verify_own_signature
 from hwkm.tokens.memory import (
     InsecureAuditKey,
     InsecureContents,
@@ -74,7 +73,7 @@ def request_membership(uri: MemoryUri, pin: Pin, so_pin: Pin | None = None) -> b
         save(path, contents)
     elif stage_of(contents) is not Stage.REQUESTED:
         raise TokenAlreadyProvisioned("the token already holds: " + "; ".join(inventory(uri, pin)))
-    statement = sign_statement(_statement(contents), InsecureAuditKey(contents.audit_scalar))
+    statement = signed(_statement(contents), InsecureAuditKey(contents.audit_scalar))
     return MembershipRequest(ExchangeStatement.parse(statement)).encode()
 
 
@@ -103,7 +102,7 @@ def invite(uri: MemoryUri, pin: Pin, request: bytes, fingerprint: bytes, number:
     )
     invited = {**contents.invited, number: fingerprint}
     save(path, msgspec.structs.replace(contents, invited=invited))
-    return sign_invitation(invitation, token.audit_key)
+    return signed(invitation, token.audit_key)
 
 
 def join(uri: MemoryUri, pin: Pin, invitation: bytes, sender: bytes) -> None:

@@ -24,7 +24,7 @@ from hwkm.tokens.exchange import (
     open_token,
     parse_statement,
     seal_token,
-    sign_statement,
+    signed,
     unsigned_statement,
     verify_count,
     verify_own_signature,
@@ -97,7 +97,7 @@ class InsecureDomain:
         self._replace({number: key for number, key in self._keys.items() if number != generation})
 
     def exchange_statement(self) -> bytes:
-        return sign_statement(self._unsigned(), self._audit_key)
+        return signed(self._unsigned(), self._audit_key)
 
     def export_keys(self, statement: bytes, fingerprint: bytes, keys: Sequence[WrappedItem]) -> bytes:
         verify_count(keys)

@@ -28,7 +28,7 @@ from hwkm.formats.wrapped_key import Backend
 from hwkm.secret import Pin
 from hwkm.tokens import registry
 from hwkm.tokens.cohort import Stage
-from hwkm.tokens.exchange import sign_statement, unsigned_statement
+from hwkm.tokens.exchange import signed, unsigned_statement
 from hwkm.tokens.pairing import cohort_digest
 from hwkm.tokens.pkcs11.anchor import Pkcs11Anchor
 from hwkm.tokens.pkcs11.cohort import JOINING_CLAIMS
@@ -271,7 +271,7 @@ def own_request(device: SoftHsmDevice, claims: bytes) -> bytes:
         audit_key = Pkcs11AuditKey(*load_key_pair(session, "hwkm.audit"))
         point = load_public_key(session, JOINING)
         unsigned = unsigned_statement(Backend.PKCS11, point, audit_key.public_key(), claims)
-        statement = sign_statement(unsigned, audit_key)
+        statement = signed(unsigned, audit_key)
     return MembershipRequest(ExchangeStatement.parse(statement)).encode()
 
 

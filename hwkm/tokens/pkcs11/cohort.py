@@ -33,14 +33,13 @@ from hwkm.tokens.cohort import (
     Stage,
     open_invitation,
     parse_request,
-    sign_invitation,
     unsigned_invitation,
     verify_complete,
     verify_not_named,
     verify_number,
     verify_unsealed,
 )
-from hwkm.tokens.exchange import sign_statement, unsigned_statement, verify_own_signature
+from hwkm.tokens.exchange import signed, unsigned_statement, verify_own_signature
 from hwkm.tokens.pairing import cohort_digest, verify_key_pairs
 from hwkm.tokens.pkcs11.anchor import Pkcs11Anchor
 from hwkm.tokens.pkcs11.backend import inventory
@@ -107,7 +106,7 @@ def request_membership(uri: Pkcs11Uri, pin: Pin, so_pin: Pin | None = None) -> b
             _make_audit_and_domain_key(token)
             generate_key_pair(token.session, token.labels.joining, MechanismFlag.DERIVE)
     with _taken_up(uri, pin) as token:
-        statement = sign_statement(token.exchange().statement(), token.audit_key())
+        statement = signed(token.exchange().statement(), token.audit_key())
         return MembershipRequest(ExchangeStatement.parse(statement)).encode()
 
 
@@ -134,7 +133,7 @@ def invite(uri: Pkcs11Uri, pin: Pin, request: bytes, fingerprint: bytes, number:
             invitation = unsigned_invitation(
                 asked, sender, public_key, place, sending.transport, sending.wrap(private)
             )
-        return sign_invitation(invitation, audit_key)
+        return signed(invitation, audit_key)
 
 
 def join(uri: Pkcs11Uri, pin: Pin, invitation: bytes, sender: bytes) -> None:

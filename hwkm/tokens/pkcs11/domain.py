@@ -14,7 +14,7 @@ from hwkm.tokens.exchange import (
     open_token,
     parse_statement,
     seal_token,
-    sign_statement,
+    signed,
     verify_count,
     verify_own_signature,
 )
@@ -132,7 +132,7 @@ class Pkcs11Domain:
         destroy_domain_key(self._keys.pop(generation))
 
     def exchange_statement(self) -> bytes:
-        return sign_statement(self._exchange.statement(), self._audit_key)
+        return signed(self._exchange.statement(), self._audit_key)
 
     def export_keys(self, statement: bytes, fingerprint: bytes, keys: Sequence[WrappedItem]) -> bytes:
         verify_count(keys)

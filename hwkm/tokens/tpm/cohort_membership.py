@@ -36,13 +36,13 @@ from hwkm.tokens.cohort import (
     Stage,
     open_invitation,
     parse_request,
-    sign_invitation,
     unsigned_invitation,
     verify_complete,
     verify_number,
     verify_serves,
     verify_unsealed,
 )
+from hwkm.tokens.exchange import signed
 from hwkm.tokens.pairing import cohort_digest
 from hwkm.tokens.tpm import cohort_key
 from hwkm.tokens.tpm.authorisation import (
@@ -131,7 +131,7 @@ def invite(uri: TpmUri, pin: Pin, request: bytes, fingerprint: bytes, number: in
         token.note_invited(number)
         keys = token.audit_key.public_key(), token.cohort_key.public_key()
         unsigned = unsigned_invitation(parsed, *keys, (number, record.terms.members), transport, blob)
-        return sign_invitation(unsigned, token.audit_key)
+        return signed(unsigned, token.audit_key)
 
 
 def join(uri: TpmUri, pin: Pin, invitation: bytes, sender: bytes) -> None:
