@@ -14,13 +14,15 @@ from hwkm.errors import (
     ExchangeRefused,
     ExchangeUnsupported,
     FormatError,
+    TokenAlreadyProvisioned,
     TokenNotProvisioned,
 )
 from hwkm.formats.cohort_invitation import MEMBERS_MIN, CohortInvitation, MembershipRequest
 from hwkm.formats.domain_token import SIGNATURE_BYTES
-from hwkm.formats.membership import MEMBERS_MAX
+from hwkm.formats.membership import MEMBERS_MAX, Membership
 from hwkm.formats.wrapped_key import Backend
 from hwkm.tokens.exchange import verify_sender
+from hwkm.tokens.pairing import cohort_digest
 
 
 class Stage(StrEnum):
@@ -214,6 +216,19 @@ def open_invitation(data: bytes, sender: bytes, receiver: bytes, backend: Backen
     if not hmac.compare_digest(invitation.receiver, receiver):
         raise ExchangeRefused("the invitation is for another module, or for an earlier request of this one")
     return invitation
+
+
+def verify_joined_by(invitation: CohortInvitation, ours: Membership, cohort: bytes) -> None:
+    """Check that a module, a member with the cohort key of that SHA-256, is one by this invitation.
+
+    Raises:
+        TokenAlreadyProvisioned: it is one by another.
+    """
+    theirs = Membership(invitation.number, invitation.members)
+    if (ours, cohort) != (theirs, cohort_digest(invitation.cohort_public_key)):
+        raise TokenAlreadyProvisioned(
+            f"the token is member {ours.number} of {ours.members} by another invitation"
+        )
 
 
 def _verify_backend(found: Backend, wanted: Backend) -> None:

@@ -26,6 +26,7 @@ from hwkm.tokens.cohort import (
     parse_request,
     unsigned_invitation,
     verify_complete,
+    verify_joined_by,
     verify_not_named,
     verify_number,
     verify_unsealed,
@@ -45,6 +46,7 @@ from hwkm.tokens.memory import (
     with_cohort_key,
 )
 from hwkm.tokens.memory_exchange import INSECURE_CLAIMS, InsecureReceiving, InsecureSending
+from hwkm.tokens.pairing import cohort_digest
 from hwkm.tokens.uri import MemoryUri
 
 
@@ -113,7 +115,8 @@ def join(uri: MemoryUri, pin: Pin, invitation: bytes, sender: bytes) -> None:
         raise TokenNotProvisioned("this token has not asked to become a member: hwkmd cohort request")
     opened = open_invitation(invitation, sender, _statement(contents).fingerprint(), Backend.MEMORY)
     if contents.cohort_scalar:
-        _verify_joined(contents, opened)
+        key = _point(contents.cohort_scalar)
+        verify_joined_by(opened, membership_of(contents), cohort_digest(key))
         return
     scalar = InsecureReceiving(contents.joining_scalar, opened.transport).unwrap(opened.blob)
     _verify_key(scalar, opened)
@@ -166,15 +169,6 @@ def _verify_key(scalar: bytes, invitation: CohortInvitation) -> None:
         matches = False
     if not matches:
         raise ExchangeRefused("the key in the invitation is not the cohort key that it names")
-
-
-def _verify_joined(contents: InsecureContents, invitation: CohortInvitation) -> None:
-    ours = membership_of(contents)
-    theirs = Membership(invitation.number, invitation.members)
-    if ours != theirs or _point(contents.cohort_scalar) != invitation.cohort_public_key:
-        raise TokenAlreadyProvisioned(
-            f"the token is member {ours.number} of {ours.members} by another invitation"
-        )
 
 
 def _point(scalar: bytes) -> bytes:

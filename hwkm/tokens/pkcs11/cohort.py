@@ -35,6 +35,7 @@ from hwkm.tokens.cohort import (
     parse_request,
     unsigned_invitation,
     verify_complete,
+    verify_joined_by,
     verify_not_named,
     verify_number,
     verify_unsealed,
@@ -144,13 +145,13 @@ def join(uri: Pkcs11Uri, pin: Pin, invitation: bytes, sender: bytes) -> None:
             raise TokenNotProvisioned("this token has not asked to become a member: hwkmd cohort request")
         ours = _statement(token, found).fingerprint()
         opened = open_invitation(invitation, sender, ours, Backend.PKCS11)
-        membership = Membership(opened.number, opened.members)
         if found.state is not None:
-            _verify_same(found.state, opened, membership)
+            verify_joined_by(opened, found.state.membership, found.state.cohort)
         else:
             _verify_may_have_anchor(found)
             _take_cohort_key(token, opened)
             _prove_cohort_key(token, opened)
+            membership = Membership(opened.number, opened.members)
             token.make_anchor(opened.cohort_public_key, membership)
         # Last, and for good: with it goes the right to a first anchor, so attempts never begin anew.
         for item in found.joining_keys:
@@ -315,12 +316,6 @@ def _prove_cohort_key(token: _Token, invitation: CohortInvitation) -> None:
     except KeyExposedError:
         remove_cohort_key(token.session, token.labels)
         raise
-
-
-def _verify_same(state: AnchorState, invitation: CohortInvitation, membership: Membership) -> None:
-    if (state.membership, state.cohort) != (membership, cohort_digest(invitation.cohort_public_key)):
-        number, members = state.membership.number, state.membership.members
-        raise TokenAlreadyProvisioned(f"the token is member {number} of {members} by another invitation")
 
 
 def _verify_sealed(token: _Token, found: Found) -> None:
