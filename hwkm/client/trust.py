@@ -225,13 +225,18 @@ def _split(line: str, path: Path) -> tuple[str, str]:
     return key, service
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a private file whole or not at all. Durable when this returns."""
+def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file whole or not at all, private unless ``mode`` says otherwise. Durable when this returns.
+
+    Raises:
+        OSError: it could not be written; what was there is there.
+    """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(name).replace(path)
         _sync_directory(path.parent)

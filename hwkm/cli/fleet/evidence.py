@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from cryptography import x509
 from hwkm.cli.fleet.described import read_evidence
 from hwkm.cli.fleet.keys import read_note_key, read_private_note_key, write_new
 from hwkm.cli.printing import count, print_json, print_line
-from hwkm.client.trust import fingerprint
+from hwkm.client.trust import fingerprint, replace_file
 from hwkm.errors import ConfigError
 from hwkm.fleet.evidence.challenge import Drawn, make_challenge
 from hwkm.fleet.evidence.cohort import (
@@ -124,10 +122,6 @@ def _random() -> SecretBytes:
 
 def _replace(path: Path, data: bytes) -> None:
     try:
-        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(draft).chmod(0o644)
-        Path(draft).replace(path)
+        replace_file(path, data, mode=0o644)
     except OSError as exc:
         raise ConfigError(f"{path}: {exc.strerror}") from exc

@@ -12,8 +12,6 @@ interrupted and done again: the log comes first, ``timestamp.json`` last.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +22,7 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from hwkm.client.fleet.log_files import CHECKPOINT, PENDING, fetch_entries
+from hwkm.client.trust import replace_file
 from hwkm.errors import ConfigError, FormatError, ListConflict, NoteUnverified
 from hwkm.fleet import ceremony
 from hwkm.fleet.ceremony import METADATA_BYTES_MAX, encode_metadata, parse_metadata
@@ -282,13 +281,7 @@ class FleetDirectory:
         path = self.path / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).chmod(0o644)
-            Path(draft).replace(path)
+            replace_file(path, data, mode=0o644)
         except OSError as exc:
             raise ConfigError(f"{path}: {exc.strerror}") from exc
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -11,6 +9,7 @@ import msgspec
 from hwkm.client.fleet.fetching import FleetFiles
 from hwkm.client.fleet.log_files import PENDING, fetch_checkpoint, fetch_entries
 from hwkm.client.fleet.state import FollowedLog
+from hwkm.client.trust import replace_file
 from hwkm.errors import ConfigError, ListUnavailable
 from hwkm.fleet.list_log import LogPolicy, LogState, follow, verified_checkpoint
 from hwkm.tlog.note import NoteSignature
@@ -71,11 +70,6 @@ class Witness:
     def _remember(self, state: LogState) -> None:
         data = msgspec.json.encode(FollowedLog.of(state)) + b"\n"
         try:
-            descriptor, draft = tempfile.mkstemp(dir=self._state.parent, prefix=f".{self._state.name}.")
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).replace(self._state)
+            replace_file(self._state, data)
         except OSError as exc:
             raise ConfigError(f"{self._state}: {exc.strerror}") from exc

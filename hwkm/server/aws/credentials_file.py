@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
@@ -23,6 +23,7 @@ from hwkm.errors import ConfigError
 from hwkm.secret import SecretBytes
 from hwkm.server.aws.credentials import Credential, CredentialBook
 from hwkm.server.toml_file import TomlFile
+from hwkm.store.private_file import replace_private
 
 CREDENTIALS_MAX: Final = 10_000
 NAME_PATTERN: Final = r"^[A-Za-z0-9._-]{1,64}$(?!\n)"
@@ -157,23 +158,11 @@ def _changing(path: Path) -> Iterator[list[Entry]]:
         entries = read_entries(path)
         yield entries
         try:
-            _replace(path, entries)
-            os.fsync(directory)
+            replace_private(path, (_HEAD + "".join(map(_text, entries))).encode())
         except OSError as exc:
             raise ConfigError(f"{_WHAT} {path}: {exc.strerror}") from exc
     finally:
         os.close(directory)
-
-
-def _replace(path: Path, entries: Sequence[Entry]) -> None:
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(_HEAD + "".join(map(_text, entries)))
-        file.flush()
-        os.fsync(descriptor)
-    beside.rename(path)
 
 
 def _text(entry: Entry) -> str:
